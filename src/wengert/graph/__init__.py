@@ -1,0 +1,1 @@
+"""Graphs: variables, operations, `bind`, tracing, the grammar of a valid graph, printing."""

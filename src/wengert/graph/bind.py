@@ -1,0 +1,199 @@
+"""`bind`: the one function through which every operation comes into being.
+
+It evaluates with NumPy and, where a derivative may be asked for, records (eager); or, when an
+input has no value, it only records (traced).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.graph.dtypes import Array
+from wengert.graph.errors import DTypeError, ShapeError, TracerError
+from wengert.graph.mode import MODE
+from wengert.graph.primitive import Params, Primitive
+from wengert.graph import sharing
+from wengert.graph.source import caller, describe
+from wengert.graph.tracing import Trace
+from wengert.graph.variable import Aval, Operation, Variable
+
+_NO_PARAMS: dict[str, Any] = {}
+_ndarray = np.ndarray
+
+
+def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _NO_PARAMS) -> Any:
+    """Apply `primitive` to `inputs`: evaluate it, record it, or both.
+
+    Parameters
+    ----------
+    primitive : Primitive
+        What to compute.
+    inputs : tuple of Variable
+        The operands, already of the dtypes that the primitive wants.
+    params : mapping
+        The static parameters.
+
+    Returns
+    -------
+    Variable or tuple of Variable
+        The output; a tuple if the primitive has several.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If the operands do not fit, with the user's line and the layer.
+    TracerError
+        If an operand belongs to a trace that has ended.
+    """
+    values = []
+    requires_grad = False
+    for x in inputs:
+        if x.value is None:
+            return _bind_abstract(primitive, inputs, params)
+        values.append(x.value)
+        if x.requires_grad:
+            requires_grad = True
+    mode = MODE
+    if not inputs and mode.trace is not None:
+        return _bind_abstract(primitive, inputs, params)
+    try:
+        result = mode.run(primitive.evaluate, *values, **params)
+    except Exception as error:
+        raise _explained(primitive, inputs, params, error) from None
+    requires_grad = requires_grad and mode.recording and primitive.derivative is not None
+    if primitive.several:
+        return _wrap_several(primitive, inputs, params, result, requires_grad)
+    if type(result) is not _ndarray:
+        result = np.asarray(result)
+    if not requires_grad:
+        return Variable(result)
+    op = _record(primitive, inputs, params)
+    if sharing.noted:
+        result = sharing.note_shared_inputs(op, result)
+    return Variable(result, op, result.dtype.kind == "f")
+
+
+def bind_inplace(
+    primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _NO_PARAMS
+) -> Variable:
+    """As `bind`, but the first operand gives its buffer to the result.
+
+    The caller owns the first operand: nobody else reads it. If the operation is recorded, the
+    operand stays in the graph as a variable whose value is gone; only primitives that are linear
+    in it (their derivative does not need its value) have an in-place evaluation.
+    """
+    buffer = inputs[0]
+    if primitive.inplace is None or any(x.value is None for x in inputs):
+        result = bind(primitive, inputs, params)
+        assert isinstance(result, Variable)
+        return result
+    value = buffer.value
+    MODE.run(primitive.inplace, value, *(x.value for x in inputs[1:]), **params)
+    if not (MODE.recording and any(x.requires_grad for x in inputs)):
+        return Variable(value)
+    buffer._aval, buffer.value = buffer.aval, None
+    return Variable(value, _record(primitive, inputs, params), True)
+
+
+def _record(primitive: Primitive, inputs: tuple[Variable, ...], params: Params) -> Operation:
+    origin = MODE.origin
+    source = caller() if origin is None else origin.source
+    return Operation(primitive, inputs, params, source, origin, MODE.scope)
+
+
+def _wrap_several(
+    primitive: Primitive,
+    inputs: tuple[Variable, ...],
+    params: Params,
+    results: Sequence[Array],
+    requires_grad: bool,
+) -> tuple[Variable, ...]:
+    arrays = [np.asarray(result) for result in results]
+    if not requires_grad:
+        return tuple(Variable(array) for array in arrays)
+    op = _record(primitive, inputs, params)
+    if sharing.noted:
+        arrays = [sharing.note_shared_inputs(op, array) for array in arrays]
+    outputs = tuple(
+        Variable(array, op, array.dtype.kind == "f", index) for index, array in enumerate(arrays)
+    )
+    op.set_outputs(outputs)
+    return outputs
+
+
+def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: Params) -> Any:
+    trace = _innermost_trace(primitive, inputs)
+    avals = tuple(x.aval for x in inputs)
+    try:
+        result = primitive.infer(*avals, **params)
+    except (ShapeError, DTypeError) as error:
+        raise located(error) from None
+    op = _record(primitive, inputs, params)
+    differentiable = (
+        MODE.recording
+        and primitive.derivative is not None
+        and any(x.requires_grad for x in inputs)
+    )
+    weak = bool(avals) and all(aval.weak for aval in avals)
+    several = primitive.several
+    outputs = tuple(
+        Variable.abstract(
+            Aval(aval.shape, aval.dtype, weak and aval.dtype.kind == "f"),
+            trace,
+            op,
+            differentiable and aval.dtype.kind == "f",
+            index,
+        )
+        for index, aval in enumerate(result if several else (result,))
+    )
+    if several:
+        op.set_outputs(outputs)
+        return outputs
+    return outputs[0]
+
+
+def _innermost_trace(primitive: Primitive, inputs: tuple[Variable, ...]) -> Trace:
+    innermost: Trace | None = None
+    for x in inputs:
+        if x.value is not None:
+            continue
+        trace = getattr(x, "trace", None)
+        if trace is None:
+            raise TracerError(f"{primitive.name}: an operand's buffer was given away.")
+        if not trace.active:
+            raise located(
+                TracerError(
+                    f"{primitive.name}: a traced variable ({x.aval}{x.made_by()}) was used after "
+                    f"its trace ({trace.what}) had ended; return it from the traced function "
+                    "instead of storing it"
+                )
+            )
+        if innermost is None or trace.depth > innermost.depth:
+            innermost = trace
+    innermost = innermost or MODE.trace
+    assert innermost is not None
+    return innermost
+
+
+def _explained(
+    primitive: Primitive, inputs: tuple[Variable, ...], params: Params, error: Exception
+) -> Exception:
+    """Return the clear error of the shape rule for a failed evaluation, if the rule has one."""
+    try:
+        primitive.infer(*(x.aval for x in inputs), **params)
+    except (ShapeError, DTypeError) as clear:
+        return located(clear)
+    return error
+
+
+def located(error: Exception) -> Exception:
+    """Return `error` with the user's line and the layer's path added to its message."""
+    line = describe(caller())
+    place = ", ".join(
+        part for part in (f"in layer {MODE.scope}" if MODE.scope else "", line) if part
+    )
+    message = str(error).rstrip(".")
+    return type(error)(f"{message} ({place})." if place else f"{message}.")

@@ -1,0 +1,43 @@
+"""Which line of the user's program made an operation.
+
+Walking the stack and decoding a line number costs more than the rest of the bookkeeping of an
+operation, so recording keeps the pair (code object, instruction offset) and decodes it when asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import CodeType
+from typing import TypeAlias
+
+Source: TypeAlias = tuple[CodeType, int]
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+
+
+def caller() -> Source | None:
+    """Return the innermost stack frame outside the package, or None if there is none."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_PACKAGE):
+        outer = frame.f_back
+        if outer is None:
+            return None
+        frame = outer
+    return frame.f_code, frame.f_lasti
+
+
+def line_number(source: Source) -> int:
+    """Return the line that `source` stands on."""
+    code, offset = source
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return line
+    return code.co_firstlineno
+
+
+def describe(source: Source | None) -> str:
+    """Return ``file.py:12``, or an empty string where the line is unknown."""
+    if source is None:
+        return ""
+    return f"{Path(source[0].co_filename).name}:{line_number(source)}"

@@ -1,0 +1,184 @@
+"""A trace: one run of a function on variables without values, with a journal of its effects.
+
+Mutable cells (the user's tensors) are bindings to immutable variables. A trace keeps a journal: a
+write only rebinds the cell, and at the end, *also after an exception*, every binding is restored.
+What the cells were bound to at the end is kept, so that the transform can carry the effects out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from wengert.graph.mode import MODE
+from wengert.graph.variable import Aval, Leaf, Variable
+
+
+class Cell(Protocol):
+    """A mutable binding to a variable, with a gradient beside it."""
+
+    _variable: Variable
+    _grad: Any
+    _stamp: int
+
+
+@dataclass(slots=True)
+class Write:
+    """A cell that was written inside a trace: what it was bound to before and at the end."""
+
+    cell: Any
+    attribute: str
+    before: Any
+    after: Any = None
+
+
+@dataclass(slots=True)
+class Guard:
+    """Something that the traced function read and that its graph depends on."""
+
+    what: str
+    read: Callable[[], Any]
+    value: Any
+
+
+class Trace:
+    """One run of a function on variables that have shapes and dtypes but no values.
+
+    Used as a context manager: inside, operations on its variables are recorded; afterwards its
+    variables can only be read as a graph, and using one in an operation raises TracerError.
+
+    Parameters
+    ----------
+    what : str
+        What is traced, for messages.
+    lifts : bool
+        Whether cells and hyper-parameters that are read become inputs of the graph. Otherwise
+        they stay what they are: free variables.
+
+    Attributes
+    ----------
+    cell_inputs : list of (cell, Variable)
+        The cells that became inputs, in the order of their first read.
+    hyper_inputs : list of (read, Variable)
+        The hyper-parameters that became inputs, with the function that reads them afresh.
+    guards : list of Guard
+        The modes that the function read.
+    writes : list of Write
+        The effects, filled in when the trace ends.
+    """
+
+    started = 0
+    """How many traces were started: a cell made before a trace has a smaller stamp."""
+
+    def __init__(self, what: str, lifts: bool = False) -> None:
+        self.what = what
+        self.lifts = lifts
+        self.active = False
+        self.parent: Trace | None = None
+        self.depth = 0
+        self.number = 0
+        self.cell_inputs: list[tuple[Any, Variable]] = []
+        self.hyper_inputs: list[tuple[Callable[[], float], Variable]] = []
+        self.guards: list[Guard] = []
+        self.writes: list[Write] = []
+        self._journal: dict[tuple[int, str], Write] = {}
+        self._hypers: dict[tuple[int, str], Variable] = {}
+
+    def new_input(
+        self, aval: Aval, name: str | None = None, requires_grad: bool = False
+    ) -> Variable:
+        """Return a fresh input variable of this trace."""
+        variable = Variable.abstract(aval, self, requires_grad=requires_grad)
+        if name is not None:
+            variable.name = name
+        return variable
+
+    def read(self, cell: Any) -> Variable:
+        """Return what `cell` is bound to; lift it to an input at its first read."""
+        if cell._stamp >= self.number or (id(cell), "_variable") in self._journal:
+            return cell._variable  # type: ignore[no-any-return]
+        outer: Variable = self.parent.read(cell) if self.parent else cell._variable
+        if not self.lifts:
+            return outer
+        variable = Leaf.abstract(outer.aval, self, requires_grad=outer.requires_grad)
+        if isinstance(outer, Leaf):
+            variable.cell = outer.cell
+        if outer.name:
+            variable.name = outer.name
+        self._remember(cell, "_variable")
+        cell._variable = variable
+        self.cell_inputs.append((cell, variable))
+        return variable
+
+    def write(self, cell: Any, attribute: str, value: Any) -> None:
+        """Bind an attribute of `cell` until the end of the trace."""
+        if cell._stamp < self.number:
+            self._remember(cell, attribute)
+        setattr(cell, attribute, value)
+
+    def read_grad(self, cell: Any) -> Any:
+        """Return the gradient of `cell`; whether there is one is a guard."""
+        if cell._stamp < self.number and (id(cell), "_grad") not in self._journal:
+            missing = cell._grad is None
+            self.guard("whether .grad is None", lambda: cell._grad is None, missing)
+        return cell._grad
+
+    def hyper(self, key: tuple[int, str], read: Callable[[], float], name: str) -> Variable | None:
+        """Return the weak 0-d input that stands for a number read afresh at each call.
+
+        None if no trace under way lifts hyper-parameters.
+        """
+        if not self.lifts:
+            return self.parent.hyper(key, read, name) if self.parent else None
+        if key not in self._hypers:
+            from wengert.graph.dtypes import FLOAT64
+
+            variable = self.new_input(Aval((), FLOAT64, weak=True), name)
+            self._hypers[key] = variable
+            self.hyper_inputs.append((read, variable))
+        return self._hypers[key]
+
+    def guard(self, what: str, read: Callable[[], Any], value: Any) -> None:
+        """Note that the graph depends on what `read` returned."""
+        if self.lifts:
+            self.guards.append(Guard(what, read, value))
+        if self.parent:
+            self.parent.guard(what, read, value)
+
+    def _remember(self, cell: Any, attribute: str) -> None:
+        key = (id(cell), attribute)
+        if key not in self._journal:
+            self._journal[key] = Write(cell, attribute, getattr(cell, attribute))
+
+    def __enter__(self) -> Self:
+        """Make this the innermost trace of the thread."""
+        self.parent = MODE.trace
+        self.depth = self.parent.depth + 1 if self.parent else 1
+        if not self.number:
+            Trace.started += 1
+            self.number = Trace.started
+        self.active = True
+        MODE.trace = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the trace and restore every binding, also after an exception."""
+        self.active = False
+        MODE.trace = self.parent
+        for entry in self._journal.values():
+            entry.after = getattr(entry.cell, entry.attribute)
+            setattr(entry.cell, entry.attribute, entry.before)
+        lifted = {id(cell): variable for cell, variable in self.cell_inputs}
+        self.writes = [
+            entry
+            for entry in self._journal.values()
+            if entry.attribute != "_variable" or entry.after is not lifted.get(id(entry.cell))
+        ]
+        self._journal = {}
