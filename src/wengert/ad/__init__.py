@@ -1,0 +1,1 @@
+"""Transforms of graphs: reverse mode, forward mode, batching, recomputation, custom rules."""

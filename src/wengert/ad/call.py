@@ -1,0 +1,280 @@
+"""Primitives that call a whole graph: recomputation and custom derivative rules.
+
+They carry the graph as a static parameter; what the graph uses from outside is an explicit input,
+so that derivatives reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.ad import forward, reverse
+from wengert.ad.batching import batch
+from wengert.ad.tape import horizon, isolate
+from wengert.graph.bind import bind
+from wengert.graph.dtypes import Array
+from wengert.graph.graph import Graph, evaluate_now, replay
+from wengert.graph.mode import recording
+from wengert.graph.primitive import Contribution, Params, Primitive, Sample, register
+from wengert.graph.tracing import Trace
+from wengert.graph.variable import Aval, Variable
+from wengert.ops.batching import with_batch
+from wengert.ops.derivatives import Rules, emit, zeros_like
+
+
+def close(graph: Graph) -> tuple[Graph, tuple[Variable, ...]]:
+    """Return `graph` with what it uses from outside as further inputs, and these variables.
+
+    Constants through which no derivative can flow stay constants.
+    """
+    outside = tuple(v for v in graph.free if v.value is None or v.requires_grad)
+    if not outside:
+        return graph, ()
+    return Graph((*graph.inputs, *outside), graph.outputs, graph.name), outside
+
+
+def _infer(*avals: Aval, graph: Graph, **rules: Any) -> tuple[Aval, ...]:
+    del avals, rules
+    return tuple(v.aval for v in graph.outputs)
+
+
+def _evaluate(*arrays: Array, graph: Graph, **rules: Any) -> tuple[Array, ...]:
+    del rules
+    return evaluate_now(graph, arrays)
+
+
+def _rerun(
+    graph: Graph, xs: tuple[Variable, ...]
+) -> tuple[list[Variable], tuple[Variable, ...], int]:
+    since = horizon()
+    with recording(True):
+        fresh = [isolate(x) if x.dtype.kind == "f" else x for x in xs]
+        return fresh, replay(graph, fresh), since
+
+
+def _pullback_checkpoint(
+    y_bar: Sequence[Variable | None],
+    y: Sequence[Variable],
+    xs: tuple[Variable, ...],
+    params: Params,
+    needed: Sequence[bool],
+) -> Sequence[Contribution]:
+    """Compute the graph again, then pull back through it."""
+    del y
+    fresh, outputs, since = _rerun(params["graph"], xs)
+    wrt = [x for x, need in zip(fresh, needed, strict=True) if need]
+    bars, _ = reverse.vjp(outputs, y_bar, wrt, since)
+    found = iter(bars)
+    return [next(found) if need else None for need in needed]
+
+
+def _pushforward_checkpoint(
+    primitive: Primitive,
+    x_dots: Sequence[Variable | None],
+    y: Sequence[Variable],
+    xs: tuple[Variable, ...],
+    params: Params,
+) -> Sequence[Variable | None]:
+    del primitive, y
+    fresh, outputs, since = _rerun(params["graph"], xs)
+    moving = [(x, dot) for x, dot in zip(fresh, x_dots, strict=True) if dot is not None]
+    dots, _ = forward.jvp(outputs, [x for x, _ in moving], [dot for _, dot in moving], since)
+    return dots
+
+
+def batched_graph(
+    graph: Graph, batched: Sequence[bool], size: int
+) -> tuple[Graph, tuple[bool, ...]]:
+    """Return the graph of a whole batch, and which of its outputs are batched."""
+    trace = Trace(graph.name)
+    with trace:
+        inputs = [
+            trace.new_input(Aval((size, *v.shape) if b else v.shape, v.dtype), v.name)
+            for v, b in zip(graph.inputs, batched, strict=True)
+        ]
+        outputs, flags = batch(graph, inputs, batched, size)
+    return Graph(inputs, outputs, graph.name), flags
+
+
+def _batch_checkpoint(
+    primitive: Primitive,
+    xs: tuple[Variable, ...],
+    batched: Sequence[bool],
+    size: int,
+    params: Params,
+) -> tuple[Any, Any]:
+    graph, flags = batched_graph(params["graph"], batched, size)
+    return bind(primitive, xs, {"graph": graph}), flags
+
+
+def _sample_graph(dtype: np.dtype[Any]) -> Graph:
+    from wengert.ops.exponential import sin
+
+    trace = Trace("sample")
+    with trace:
+        x = trace.new_input(Aval((2, 3), dtype))
+        y = trace.new_input(Aval((3,), dtype))
+        outputs = [sin(x) * y, x + y]
+    return Graph([x, y], outputs, "sample")
+
+
+def _arrays(rng: np.random.Generator, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    return rng.standard_normal((2, 3)).astype(dtype), rng.standard_normal(3).astype(dtype)
+
+
+def _checkpoint_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
+    yield Sample(_arrays(rng, dtype), {"graph": _sample_graph(dtype)}, (0, 1))
+
+
+checkpoint_p = register(
+    Primitive(
+        name="checkpoint",
+        notation=r"\operatorname{{checkpoint}}({0})",
+        infer=_infer,
+        evaluate=_evaluate,
+        derivative=Rules(_pullback_checkpoint, _pushforward_checkpoint),
+        batch=_batch_checkpoint,
+        samples=_checkpoint_samples,
+        several=True,
+    )
+)
+
+
+Rule = Callable[[tuple[Variable, ...], Sequence[Variable], Sequence[Variable]], Sequence[Variable]]
+"""``rule(xs, ys, bars_or_dots)``: linear in the last; `ys` are all outputs, residuals included."""
+
+
+def transposed(rule: Rule, along: str) -> Rule:
+    """Return the transpose of a rule that is linear in its last argument.
+
+    A pushforward gives a pullback and the other way round: the transpose of ``t -> rule(t)`` is
+    its pullback, which does not depend on the point, since the rule is linear.
+
+    Parameters
+    ----------
+    rule : callable
+        The rule that the user gave.
+    along : {"xs", "ys"}
+        What the last argument of `rule` is shaped like.
+    """
+
+    def transpose(
+        xs: tuple[Variable, ...], ys: Sequence[Variable], given: Sequence[Variable]
+    ) -> Sequence[Variable]:
+        since = horizon()
+        with recording(True):
+            points = [isolate(zeros_like(v)) for v in (xs if along == "xs" else ys)]
+            images = rule(xs, ys, points)
+        bars, _ = reverse.vjp(images, given, points, since)
+        return [zeros_like(p) if b is None else b for p, b in zip(points, bars, strict=True)]
+
+    return transpose
+
+
+def _pullback_custom(
+    y_bar: Sequence[Variable | None],
+    y: Sequence[Variable],
+    xs: tuple[Variable, ...],
+    params: Params,
+    needed: Sequence[bool],
+) -> Sequence[Contribution]:
+    bars = [zeros_like(v) if bar is None else bar for v, bar in zip(y, y_bar, strict=True)]
+    found = params["pullback"](xs, y, bars)
+    return [bar if need else None for bar, need in zip(found, needed, strict=True)]
+
+
+def _pushforward_custom(
+    primitive: Primitive,
+    x_dots: Sequence[Variable | None],
+    y: Sequence[Variable],
+    xs: tuple[Variable, ...],
+    params: Params,
+) -> Sequence[Variable | None]:
+    del primitive
+    dots = [zeros_like(x) if dot is None else dot for x, dot in zip(xs, x_dots, strict=True)]
+    found: Sequence[Variable | None] = params["pushforward"](xs, y, dots)
+    return found
+
+
+def _batched_rule(
+    rule: Rule, batched: Sequence[bool], out_batched: Sequence[bool], size: int, along: str
+) -> Rule:
+    """Return `rule` for a whole batch: traced for one example, then batched."""
+
+    def apply(
+        xs: tuple[Variable, ...], ys: Sequence[Variable], given: Sequence[Variable]
+    ) -> Sequence[Variable]:
+        given_flags = tuple(out_batched) if along == "ys" else tuple(batched)
+        flags = (*batched, *out_batched, *given_flags)
+        values = (*xs, *ys, *given)
+        trace = Trace("custom rule")
+        with trace:
+            lanes = [
+                trace.new_input(Aval(v.shape[1:] if b else v.shape, v.dtype), None, v.requires_grad)
+                for v, b in zip(values, flags, strict=True)
+            ]
+            n, m = len(xs), len(ys)
+            found = rule(tuple(lanes[:n]), lanes[n : n + m], lanes[n + m :])
+        made, made_flags = batch(Graph(lanes, found, "rule"), values, flags, size)
+        wanted = batched if along == "ys" else out_batched
+        return [
+            _fit(v, has, want, size)
+            for v, has, want in zip(made, made_flags, wanted, strict=True)
+        ]
+
+    return apply
+
+
+def _fit(v: Variable, batched: bool, wanted: bool, size: int) -> Variable:
+    """Sum a contribution over the batch where its variable is shared by all examples."""
+    if wanted:
+        return with_batch(v, batched, size)
+    total: Variable = emit("sum", with_batch(v, batched, size), axes=(0,))
+    return total
+
+
+def _batch_custom(
+    primitive: Primitive,
+    xs: tuple[Variable, ...],
+    batched: Sequence[bool],
+    size: int,
+    params: Params,
+) -> tuple[Any, Any]:
+    graph, flags = batched_graph(params["graph"], batched, size)
+    rules = {
+        "pullback": _batched_rule(params["pullback"], batched, flags, size, "ys"),
+        "pushforward": _batched_rule(params["pushforward"], batched, flags, size, "xs"),
+    }
+    return bind(primitive, xs, {"graph": graph, **rules}), flags
+
+
+def _custom_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
+    graph = _sample_graph(dtype)
+
+    def pushforward(
+        xs: tuple[Variable, ...], ys: Sequence[Variable], dots: Sequence[Variable]
+    ) -> Sequence[Variable]:
+        from wengert.ops.exponential import cos, sin
+
+        del ys
+        return [cos(xs[0]) * xs[1] * dots[0] + sin(xs[0]) * dots[1], dots[0] + dots[1]]
+
+    rules = {"pullback": transposed(pushforward, "xs"), "pushforward": pushforward}
+    yield Sample(_arrays(rng, dtype), {"graph": graph, **rules}, (0, 1))
+
+
+custom_p = register(
+    Primitive(
+        name="custom",
+        notation=r"f({0})",
+        infer=_infer,
+        evaluate=_evaluate,
+        derivative=Rules(_pullback_custom, _pushforward_custom),
+        batch=_batch_custom,
+        samples=_custom_samples,
+        several=True,
+    )
+)

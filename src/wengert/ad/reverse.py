@@ -1,0 +1,213 @@
+"""Reverse mode: the pullback of a graph, as a second graph 𝓑 emitted through `bind`.
+
+This is Algorithm 6.2 of Goodfellow, Bengio & Courville (2016): a table of cotangents, filled once
+for each variable, in exactly the reverse of the execution order. Where several paths meet, the
+contributions are added into one buffer as they arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from wengert.ad.tape import Tape, record_tape
+from wengert.graph.bind import bind, bind_inplace
+from wengert.graph.mode import MODE, recording
+from wengert.graph.primitive import Contribution, Indexed
+from wengert.graph import sharing
+from wengert.graph.variable import Operation, Variable
+from wengert.ops.arithmetic import add_p
+from wengert.ops.derivatives import zeros_like
+
+Hook = Callable[[Variable], Variable | None]
+
+hooks: WeakKeyDictionary[Variable, list[Hook]] = WeakKeyDictionary()
+"""Functions called with the complete cotangent of a variable; what they return replaces it."""
+
+
+class CotangentTable:
+    """The cotangents met so far (``grad_table``), each in one accumulation buffer.
+
+    A buffer that the table made is owned by it and is added to in place; a cotangent that came
+    from a rule may be shared and is never written to. Contributions that touch a part of a
+    variable are added into that part.
+    """
+
+    __slots__ = ("_bars", "_owned")
+
+    def __init__(self) -> None:
+        self._bars: dict[Variable, Variable] = {}
+        self._owned: set[Variable] = set()
+
+    def add(self, x: Variable, contribution: Contribution) -> None:
+        """Add to the cotangent of `x`."""
+        if isinstance(contribution, Indexed):
+            self._add_indexed(x, contribution)
+            return
+        assert contribution is not None
+        bars = self._bars
+        known = bars.get(x)
+        if known is None:
+            bars[x] = contribution
+        elif x in self._owned:
+            bars[x] = bind_inplace(add_p, (known, contribution))
+        else:
+            bars[x] = bind(add_p, (known, contribution))
+            self._owned.add(x)
+
+    def _add_indexed(self, x: Variable, contribution: Indexed) -> None:
+        known = self._bars.get(x)
+        if known is None:
+            known = zeros_like(x)
+            self._owned.add(x)
+        apply = bind_inplace if x in self._owned else bind
+        arguments = (known, *contribution.operands)
+        self._bars[x] = apply(contribution.primitive, arguments, contribution.params)
+        self._owned.add(x)
+
+    def get(self, x: Variable) -> Variable | None:
+        """Return the cotangent of `x`, complete once all its consumers have been visited."""
+        bar = self._bars.get(x)
+        if bar is None or not hooks or x not in hooks:
+            return bar
+        for hook in hooks[x]:
+            replaced = hook(bar)
+            bar = bar if replaced is None else replaced
+        self._bars[x] = bar
+        self._owned.discard(x)
+        return bar
+
+    def pop(self, x: Variable) -> Variable | None:
+        """Return the cotangent of `x` and forget it."""
+        bar = self.get(x)
+        if bar is not None:
+            del self._bars[x]
+            self._owned.discard(x)
+        return bar
+
+    def items(self) -> Iterable[tuple[Variable, Variable]]:
+        """Return what has not been taken: the cotangents of the leaves."""
+        return self._bars.items()
+
+
+def pull(
+    tape: Tape,
+    outputs: Sequence[Variable],
+    cotangents: Sequence[Variable | None],
+    keep: Sequence[Variable] = (),
+    *,
+    record: bool,
+    free: bool = False,
+) -> CotangentTable:
+    """Walk `tape` backwards from the cotangents of `outputs`.
+
+    Parameters
+    ----------
+    tape : Tape
+        The operations to walk.
+    outputs, cotangents : sequences of Variable
+        The seeds; None is zero.
+    keep : sequence of Variable
+        Variables whose cotangents stay in the table although operations made them.
+    record : bool
+        Whether 𝓑 is recorded, to be differentiated again.
+    free : bool
+        Whether the operations are freed as they are passed, with the values they hold.
+
+    Returns
+    -------
+    CotangentTable
+        The cotangents of the leaves and of `keep`.
+    """
+    table = CotangentTable()
+    for y, y_bar in zip(outputs, cotangents, strict=True):
+        if y_bar is not None and y.requires_grad:
+            table.add(y, y_bar)
+    kept = set(keep)
+    before = MODE.origin
+    try:
+        with recording(record):
+            _pull_all(tape, table, kept, free)
+    finally:
+        MODE.origin = before
+    return table
+
+
+def _pull_all(tape: Tape, table: CotangentTable, kept: set[Variable], free: bool) -> None:
+    results, reached, mode = tape.results, tape.reached, MODE
+    for place in range(len(results) - 1, -1, -1):
+        v = results[place]
+        op = v.op
+        assert op is not None
+        y: Any
+        y_bar: Any
+        if op.primitive.several:
+            y = op.all_outputs()
+            y_bar = tuple(table.get(x) if x in kept else table.pop(x) for x in y)
+            reaches = any(bar is not None for bar in y_bar)
+        else:
+            y = v
+            y_bar = table.get(v) if v in kept else table.pop(v)
+            reaches = y_bar is not None
+        if reaches:
+            mode.origin = op
+            _pull_one(op, y_bar, y, table, reached)
+        if free:
+            results.pop()
+            op.inputs = ()
+
+
+def _pull_one(
+    op: Operation, y_bar: Any, y: Any, table: CotangentTable, reached: set[Variable] | None
+) -> None:
+    xs = op.inputs
+    if reached is None:
+        needed = [x.requires_grad for x in xs]
+    else:
+        needed = [x.requires_grad and x in reached for x in xs]
+        if True not in needed:
+            return
+    if sharing.noted:
+        sharing.check_unchanged(op)
+    derivative = op.primitive.derivative
+    assert derivative is not None
+    contributions = derivative.pullback(y_bar, y, xs, op.params, needed)
+    for x, contribution, need in zip(xs, contributions, needed, strict=True):
+        if need and contribution is not None:
+            table.add(x, contribution)
+
+
+def vjp(
+    outputs: Sequence[Variable],
+    cotangents: Sequence[Variable | None],
+    wrt: Sequence[Variable],
+    since: int = 0,
+) -> tuple[list[Variable | None], bool]:
+    """Return the cotangents of `wrt`, and whether a later derivative may pass through them.
+
+    Parameters
+    ----------
+    outputs, cotangents : sequences of Variable
+        What is differentiated, and the seeds.
+    wrt : sequence of Variable
+        What it is differentiated by.
+    since : int
+        A serial number taken before any operation that depends on `wrt`.
+
+    Returns
+    -------
+    cotangents : list of Variable or None
+        One for each of `wrt`; None where no path leads to it.
+    open : bool
+        Whether the computation also depends on variables outside that require gradients.
+    """
+    tape = record_tape(outputs, wrt, since)
+    outer = tape.open or any(_depends_on_outside(x) for x in wrt)
+    table = pull(tape, outputs, cotangents, wrt, record=MODE.recording and outer)
+    return [table.get(x) for x in wrt], outer
+
+
+def _depends_on_outside(x: Variable) -> bool:
+    return x.op is not None and any(z.requires_grad for z in x.op.inputs)
+

@@ -1,0 +1,139 @@
+"""What a derivative must walk: the operations between chosen variables and an output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wengert.graph.bind import bind
+from wengert.graph.errors import GraphFreedError
+from wengert.graph.mode import recording
+from wengert.graph.source import describe
+from wengert.graph.variable import Operation, Variable, next_serial
+from wengert.ops.shape import alias_p
+
+
+@dataclass(slots=True)
+class Tape:
+    """A part of the Wengert list.
+
+    Attributes
+    ----------
+    results : list of Variable
+        One output of each operation, in execution order.
+    reached : set of Variable or None
+        The variables that depend on the chosen ones; None if every variable of the tape does.
+    open : bool
+        Whether an operation of the tape also uses a variable from outside it that a later
+        derivative may be asked of.
+    """
+
+    results: list[Variable]
+    reached: set[Variable] | None
+    open: bool
+
+
+def isolate(x: Variable) -> Variable:
+    """Return a fresh variable equal to `x`, for a transform to differentiate by.
+
+    Nesting follows reachability: an outer transform passes through the alias, an inner one stops
+    at it, and other uses of `x` stay apart.
+    """
+    if x.value is not None and not x.requires_grad:
+        return Variable(x.value, requires_grad=True)
+    alias: Variable = bind(alias_p, (x,))
+    alias.requires_grad = True
+    return alias
+
+
+def close_off(y: Variable) -> Variable:
+    """Return a variable equal to `y` through which no derivative flows."""
+    if y.value is not None:
+        return Variable(y.value)
+    with recording(False):
+        return bind(alias_p, (y,))  # type: ignore[no-any-return]
+
+
+def horizon() -> int:
+    """Return a serial number that every operation bound later exceeds."""
+    return next_serial()
+
+
+def record_tape(
+    outputs: Sequence[Variable], wrt: Sequence[Variable] | None, since: int = 0
+) -> Tape:
+    """Collect the operations that lead to `outputs`.
+
+    Parameters
+    ----------
+    outputs : sequence of Variable
+        Where to start.
+    wrt : sequence of Variable or None
+        The variables to differentiate by; None for every leaf that requires a gradient.
+    since : int
+        Operations up to this serial number cannot depend on `wrt` and are not visited.
+
+    Raises
+    ------
+    GraphFreedError
+        If an operation was freed by an earlier backward pass.
+    """
+    results = _walk(outputs, since)
+    if wrt is None:
+        return Tape(results, None, False)
+    chosen = set(wrt)
+    reached = set(chosen)
+    inside: set[Variable] = set()
+    is_open = False
+    for v in results:
+        op = v.op
+        assert op is not None
+        made = op.all_outputs() if op.primitive.several else (v,)
+        inside.update(made)
+        hit = False
+        for x in op.inputs:
+            if x in reached:
+                hit = True
+            elif x.requires_grad and x not in inside:
+                is_open = True
+        if hit:
+            reached.update(made)
+    is_open = is_open or any(
+        y.requires_grad and y not in inside and y not in chosen for y in outputs
+    )
+    return Tape(results, reached, is_open)
+
+
+def _walk(outputs: Sequence[Variable], since: int) -> list[Variable]:
+    seen: set[Operation] = set()
+    results: list[Variable] = []
+    stack = [v for v in outputs if v.requires_grad]
+    while stack:
+        v = stack.pop()
+        op = v.op
+        if op is None or op in seen or op.serial <= since:
+            continue
+        if not op.inputs:
+            raise _freed(op)
+        seen.add(op)
+        results.append(v)
+        for x in op.inputs:
+            if x.requires_grad and x.op is not None:
+                stack.append(x)
+    results.sort(key=_serial)
+    return results
+
+
+def _serial(v: Variable) -> int:
+    assert v.op is not None
+    return v.op.serial
+
+
+def _freed(op: Operation) -> GraphFreedError:
+    line = describe(op.source)
+    return GraphFreedError(
+        f"backward: the graph of {op.primitive.name}{' at ' + line if line else ''} was freed by "
+        "an earlier backward pass. If a value is used in several losses, add the losses and call "
+        "backward once, or pass retain_graph=True to the earlier call; if it was made outside a "
+        "loop, make it anew in each iteration or detach it."
+    )

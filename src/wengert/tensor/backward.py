@@ -1,0 +1,205 @@
+"""`Tensor.backward` and what belongs to it: accumulation into leaves, hooks, modes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import numpy as np
+
+from wengert.ad import reverse
+from wengert.ad.tape import record_tape
+from wengert.graph.errors import ShapeError
+from wengert.graph.mode import MODE
+from wengert.graph.variable import Leaf, Variable
+from wengert.ops.arithmetic import add
+from wengert.ops.convert import as_variable
+from wengert.ops.creation import full
+from wengert.tensor import inplace
+from wengert.tensor.tensor import Tensor, operand
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def backward(
+    tensor: Tensor,
+    gradient: Any,
+    retain_graph: bool | None,
+    create_graph: bool,
+    inputs: Sequence[Tensor] | None,
+) -> None:
+    """Carry out `Tensor.backward`."""
+    y = tensor._read()
+    if not y.requires_grad:
+        raise RuntimeError(
+            "backward: this tensor does not depend on any tensor that requires gradients, so "
+            "there is nothing to compute; create the parameters with requires_grad=True, and "
+            "mind .detach(), no_grad() and conversions to integers on the way."
+        )
+    seed = _seed(y, gradient)
+    traced = y.value is None
+    free = not traced and not (create_graph if retain_graph is None else retain_graph)
+    wrt = None if inputs is None else [x._read() for x in inputs]
+    tape = record_tape([y], wrt)
+    table = reverse.pull(
+        tape, [y], [seed], wrt or (), record=create_graph and MODE.recording, free=free
+    )
+    for leaf, bar in list(table.items()):
+        if isinstance(leaf, Leaf) and (cell := leaf.cell()) is not None:
+            accumulate(cell, bar)
+        elif inputs is not None and wrt is not None and leaf in wrt:
+            accumulate(inputs[wrt.index(leaf)], bar)
+
+
+def _seed(y: Variable, gradient: Any) -> Variable:
+    if gradient is None:
+        if y.shape and np.prod(y.shape) != 1:
+            raise RuntimeError(
+                f"backward: a tensor of shape {y.shape} needs an incoming gradient of that shape; "
+                "reduce it to one number first (.sum(), .mean()), or pass gradient=."
+            )
+        return full(y.shape, 1, y.dtype)
+    seed = as_variable(operand(gradient), y.dtype)
+    if seed.shape != y.shape or seed.dtype != y.dtype:
+        raise ShapeError(
+            f"backward: the incoming gradient must be {y.aval} like the tensor, got {seed.aval}."
+        )
+    return seed
+
+
+def accumulate(cell: Any, bar: Variable) -> None:
+    """Add `bar` to the `.grad` of `cell`, in place where nobody else sees it."""
+    known = cell.grad
+    if known is None:
+        cell.grad = Tensor(_own(bar))
+    elif MODE.trace is None and not bar.requires_grad and not known._variable.requires_grad:
+        inplace.update(known, np.add, add, bar)
+    else:
+        cell.grad = Tensor(add(known._read(), bar))
+
+
+def _own(bar: Variable) -> Variable:
+    """Return `bar` in contiguous memory of its own."""
+    value = bar.value
+    if value is not None and not (value.flags.owndata and value.flags.c_contiguous):
+        bar.value = np.array(value, order="C")
+    return bar
+
+
+class HookHandle:
+    """Removes a hook again."""
+
+    def __init__(self, registered: list[Any], hook: Any) -> None:
+        self._registered = registered
+        self._hook = hook
+
+    def remove(self) -> None:
+        """Take the hook away; does nothing the second time."""
+        if self._hook in self._registered:
+            self._registered.remove(self._hook)
+
+
+def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+    """Call `hook` with the complete gradient of `tensor`; see `Tensor.register_hook`."""
+    variable = tensor._read()
+    if not variable.requires_grad:
+        raise RuntimeError("register_hook: this tensor does not require gradients.")
+
+    def call(bar: Variable) -> Variable | None:
+        replaced = hook(Tensor(bar))
+        return None if replaced is None else replaced._read()
+
+    registered = reverse.hooks.setdefault(variable, [])
+    registered.append(call)
+    return HookHandle(registered, call)
+
+
+def retain_grad(tensor: Tensor) -> None:
+    """Keep the gradient of a tensor made by an operation; see `Tensor.retain_grad`."""
+    import weakref
+
+    if tensor.is_leaf:
+        return
+    cell = weakref.ref(tensor)
+
+    def keep(bar: Tensor) -> None:
+        kept = cell()
+        if kept is not None:
+            accumulate(kept, bar._variable)
+
+    register_hook(tensor, keep)
+
+
+class _RecordingMode:
+    """Switches recording on or off: a context manager and a decorator."""
+
+    enabled = True
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(MODE.recording)
+        MODE.recording = self.enabled
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        MODE.recording = self._before.pop()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_RecordingMode):  # noqa: N801  (PyTorch's name)
+    """Record nothing inside: results do not require gradients.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> x = wg.tensor([1.0], requires_grad=True)
+    >>> with wg.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    enabled = False
+
+
+class enable_grad(_RecordingMode):  # noqa: N801  (PyTorch's name)
+    """Record again inside `no_grad`.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> x = wg.tensor([1.0], requires_grad=True)
+    >>> with wg.no_grad(), wg.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
+    """
+
+
+def is_grad_enabled() -> bool:
+    """Return whether operations are recorded.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.is_grad_enabled()
+    True
+    """
+    return MODE.recording

@@ -1,0 +1,132 @@
+"""The functions of the package, lifted from variables to tensors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from wengert.graph.variable import Variable
+from wengert.ops import (
+    activations,
+    arithmetic,
+    cast,
+    compare,
+    contraction,
+    creation,
+    cumulative,
+    exponential,
+    indexing,
+    losses,
+    reduce,
+    shape,
+    sorting,
+    statistics,
+    windows,
+)
+from wengert.tensor.tensor import Tensor, operand
+
+
+def lift(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` of variables as a function of tensors."""
+
+    @functools.wraps(function)
+    def lifted(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = {key: operand(value) for key, value in kwargs.items()}
+        result = function(*[operand(x) for x in args], **kwargs)
+        if type(result) is Variable:
+            return Tensor(result)
+        return tuple(Tensor(v) for v in result)
+
+    return lifted
+
+
+elu = lift(activations.elu)
+gelu = lift(activations.gelu)
+leaky_relu = lift(activations.leaky_relu)
+log_softmax = lift(activations.log_softmax)
+silu = lift(activations.silu)
+softmax = lift(activations.softmax)
+softplus = lift(activations.softplus)
+abs = lift(arithmetic.absolute)  # noqa: A001
+add = lift(arithmetic.add)
+clip = lift(arithmetic.clip)
+divide = lift(arithmetic.divide)
+maximum = lift(arithmetic.maximum)
+minimum = lift(arithmetic.minimum)
+multiply = lift(arithmetic.multiply)
+negative = lift(arithmetic.negative)
+pow = lift(arithmetic.power)  # noqa: A001
+relu = lift(arithmetic.relu)
+sign = lift(arithmetic.sign)
+subtract = lift(arithmetic.subtract)
+astype = lift(cast.astype)
+equal = lift(compare.equal)
+greater = lift(compare.greater)
+greater_equal = lift(compare.greater_equal)
+less = lift(compare.less)
+less_equal = lift(compare.less_equal)
+logical_and = lift(compare.logical_and)
+logical_not = lift(compare.logical_not)
+logical_or = lift(compare.logical_or)
+not_equal = lift(compare.not_equal)
+where = lift(compare.where)
+einsum = lift(contraction.einsum)
+matmul = lift(contraction.matmul)
+outer = lift(contraction.outer)
+tensordot = lift(contraction.tensordot)
+arange = lift(creation.arange)
+eye = lift(creation.eye)
+full = lift(creation.full)
+linspace = lift(creation.linspace)
+ones = lift(creation.ones)
+zeros = lift(creation.zeros)
+cumulative_sum = lift(cumulative.cumulative_sum)
+cos = lift(exponential.cos)
+erf = lift(exponential.erf)
+exp = lift(exponential.exp)
+expm1 = lift(exponential.expm1)
+log = lift(exponential.log)
+log1p = lift(exponential.log1p)
+sigmoid = lift(exponential.sigmoid)
+sin = lift(exponential.sin)
+sqrt = lift(exponential.sqrt)
+tanh = lift(exponential.tanh)
+take = lift(indexing.take)
+take_along_axis = lift(indexing.take_along_axis)
+binary_cross_entropy_with_logits = lift(losses.binary_cross_entropy_with_logits)
+cross_entropy = lift(losses.cross_entropy)
+l1_loss = lift(losses.l1_loss)
+mse_loss = lift(losses.mse_loss)
+nll_loss = lift(losses.nll_loss)
+argmax = lift(reduce.argmax)
+argmin = lift(reduce.argmin)
+logsumexp = lift(reduce.logsumexp)
+max = lift(reduce.max)  # noqa: A001
+max_with_index = lift(reduce.max_with_index)
+min = lift(reduce.min)  # noqa: A001
+sum = lift(reduce.sum)  # noqa: A001
+broadcast_to = lift(shape.broadcast_to)
+concat = lift(shape.concat)
+expand_dims = lift(shape.expand_dims)
+flatten = lift(shape.flatten)
+flip = lift(shape.flip)
+matrix_transpose = lift(shape.matrix_transpose)
+moveaxis = lift(shape.moveaxis)
+pad = lift(shape.pad)
+permute_dims = lift(shape.permute_dims)
+reshape = lift(shape.reshape)
+squeeze = lift(shape.squeeze)
+stack = lift(shape.stack)
+swapaxes = lift(shape.swapaxes)
+argsort = lift(sorting.argsort)
+sort = lift(sorting.sort)
+mean = lift(statistics.mean)
+norm = lift(statistics.norm)
+prod = lift(statistics.prod)
+std = lift(statistics.std)
+var = lift(statistics.var)
+avg_pool2d = lift(windows.avg_pool2d)
+conv2d = lift(windows.conv2d)
+max_pool2d = lift(windows.max_pool2d)

@@ -1,0 +1,89 @@
+"""Nested containers of tensors: tuples, lists, dicts, named tuples, dataclasses and modules.
+
+The work is done by the library `optree`; it is imported when first used, since programs that only
+call `backward` do not need it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+NAMESPACE = "wengert"
+
+_registered: set[type] = set()
+
+
+def register(
+    kind: type,
+    flatten: Callable[[Any], tuple[Sequence[Any], Any]],
+    unflatten: Callable[[Any, Sequence[Any]], Any],
+) -> None:
+    """Make instances of `kind` containers: ``flatten`` gives children and a static remainder."""
+    import optree
+
+    if kind in _registered:
+        return
+    _registered.add(kind)
+    optree.register_pytree_node(
+        kind,
+        lambda tree: tuple(flatten(tree)),
+        unflatten,
+        namespace=NAMESPACE,
+    )
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """Return the leaves of `tree` and its structure."""
+    import optree
+
+    while True:
+        leaves, spec = optree.tree_flatten(
+            tree, namespace=NAMESPACE, none_is_leaf=False, is_leaf=None
+        )
+        kinds = {type(leaf) for leaf in leaves if _is_container(leaf)} - _registered
+        if not kinds:
+            return list(leaves), spec
+        for kind in kinds:
+            _register_container(kind)
+
+
+def unflatten(spec: Any, leaves: Sequence[Any]) -> Any:
+    """Return the container of structure `spec` that holds `leaves`."""
+    import optree
+
+    return optree.tree_unflatten(spec, leaves)
+
+
+def map_leaves(function: Callable[..., Any], tree: Any) -> Any:
+    """Return `tree` with `function` applied to each leaf."""
+    leaves, spec = flatten(tree)
+    return unflatten(spec, [function(leaf) for leaf in leaves])
+
+
+def paths(tree: Any) -> list[str]:
+    """Return a readable path for each leaf, such as ``".w"`` or ``"[0]['bias']"``."""
+    import optree
+
+    flatten(tree)
+    found = optree.tree_paths(tree, namespace=NAMESPACE, none_is_leaf=False)
+    return ["".join(f"[{part!r}]" for part in path) for path in found]
+
+
+def _is_container(leaf: Any) -> bool:
+    return hasattr(type(leaf), "__wengert_flatten__") or (
+        dataclasses.is_dataclass(leaf) and not isinstance(leaf, type)
+    )
+
+
+def _register_container(kind: type) -> None:
+    if hasattr(kind, "__wengert_flatten__"):
+        register(kind, kind.__wengert_flatten__, kind.__wengert_unflatten__)  # type: ignore[attr-defined]
+        return
+    names = [field.name for field in dataclasses.fields(kind) if field.init]
+    register(
+        kind,
+        lambda tree: ([getattr(tree, name) for name in names], None),
+        lambda _, children: kind(**dict(zip(names, children, strict=True))),
+    )

@@ -1,0 +1,236 @@
+"""Recomputation and custom derivative rules, for functions of tensors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.ad.call import checkpoint_p, close, custom_p, transposed
+from wengert.graph.bind import bind
+from wengert.graph.graph import Graph
+from wengert.graph.mode import MODE
+from wengert.graph.tracing import Trace
+from wengert.graph.variable import Variable
+from wengert.tensor import pytree
+from wengert.tensor.tensor import Tensor
+from wengert.tensor.transforms import read
+
+
+def traced_segment(
+    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Graph, list[Variable], Any, list[Any]]:
+    """Trace `function` as a part of a larger computation.
+
+    Returns
+    -------
+    graph : Graph
+        Its outputs are the leaves of the result, then the values of the cells that were written.
+    inputs : list of Variable
+        The leaves of `args` that are arrays.
+    spec : any
+        The structure of the result.
+    effects : list of Write
+        The cells that were written.
+    """
+    leaves, arg_spec = pytree.flatten(args)
+    places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+    inputs = [read(leaves[i]) for i in places]
+    trace = Trace(name)
+    with trace:
+        for i, v in zip(places, inputs, strict=True):
+            leaves[i] = Tensor(trace.new_input(v.aval, v.name, v.requires_grad))
+        given = [leaves[i]._variable for i in places]
+        result = function(*pytree.unflatten(arg_spec, leaves), **kwargs)
+        out_leaves, spec = pytree.flatten(result)
+        outputs = [read(leaf) for leaf in out_leaves]
+    effects = [write for write in trace.writes if write.attribute == "_variable"]
+    graph = Graph(given, [*outputs, *(write.after for write in effects)], name)
+    return graph, inputs, spec, effects
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor | Variable | float) or hasattr(leaf, "__array__")
+
+
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` so that the backward pass computes its intermediates again.
+
+    Nothing between the inputs and the outputs of `function` is stored: memory against time. The
+    function is traced, so that it cannot branch on values; random numbers are drawn once and
+    drawn again, equal, in the backward pass. The gradients have the same bits as without.
+
+    Parameters
+    ----------
+    function : callable
+        A function of tensors or containers of them; modules may be captured.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.grad(wg.checkpoint(lambda x: wg.sin(wg.sin(x))))(wg.tensor(0.0))
+    tensor(1.)
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        name = getattr(function, "__name__", type(function).__name__)
+        graph, inputs, spec, effects = traced_segment(name, function, args, kwargs)
+        whole, outside = close(graph)
+        made = bind(checkpoint_p, (*inputs, *outside), {"graph": whole})
+        count = len(made) - len(effects)
+        for write, value in zip(effects, made[count:], strict=True):
+            write.cell._bind(value)
+        return pytree.unflatten(spec, [Tensor(v) for v in made[:count]])
+
+    return wrapped
+
+
+class custom_vjp:  # noqa: N801  (JAX's name)
+    """A function with a pullback of the user's own.
+
+    Parameters
+    ----------
+    function : callable
+        The function, of tensors; it returns a tensor or a container of them.
+
+    Raises
+    ------
+    RuntimeError
+        When called, if no rule was given or the function captures a tensor that requires
+        gradients, to which none would come.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> @wg.custom_vjp
+    ... def clipped(x):
+    ...     return x
+    >>> def forward(x):
+    ...     return x, ()
+    >>> def backward(residuals, y_bar):
+    ...     return (wg.clip(y_bar, -1, 1),)
+    >>> clipped.defvjp(forward, backward)
+    >>> wg.grad(lambda x: 5 * clipped(x))(wg.tensor(2.0))
+    tensor(1.)
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)
+        self._forward: Callable[..., Any] | None = None
+        self._backward: Callable[..., Any] | None = None
+
+    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+        """Give the rule.
+
+        Parameters
+        ----------
+        forward : callable
+            Called like the function; returns ``(value, residuals)``.
+        backward : callable
+            ``backward(residuals, cotangent)`` returns a tuple of cotangents, one an argument.
+        """
+        self._forward, self._backward = forward, backward
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function; a derivative goes through the rule."""
+        if self._forward is None or self._backward is None:
+            raise RuntimeError("custom_vjp: give the rule through .defvjp(forward, backward).")
+        name = getattr(self.function, "__name__", "custom_vjp")
+        specs: dict[str, Any] = {}
+        forward, backward = self._forward, self._backward
+
+        def both(*inner: Any) -> Any:
+            value, residuals = forward(*inner)
+            leaves, specs["value"] = pytree.flatten(value)
+            rest, specs["residuals"] = pytree.flatten(residuals)
+            specs["count"] = len(leaves)
+            return [*leaves, *rest]
+
+        graph, inputs, _, _ = traced_segment(name, both, args, {})
+        _refuse_captures(name, graph)
+        count = specs["count"]
+
+        def pullback(
+            xs: tuple[Variable, ...], ys: Sequence[Variable], bars: Sequence[Variable]
+        ) -> Sequence[Variable]:
+            residuals = pytree.unflatten(specs["residuals"], [Tensor(v) for v in ys[count:]])
+            cotangent = pytree.unflatten(specs["value"], [Tensor(v) for v in bars[:count]])
+            found, _ = pytree.flatten(tuple(backward(residuals, cotangent)))
+            return _matching(name, "cotangents", [read(leaf) for leaf in found], xs)
+
+        rules = {"pullback": pullback, "pushforward": transposed(pullback, "ys")}
+        made = bind(custom_p, tuple(inputs), {"graph": graph, **rules})
+        return pytree.unflatten(specs["value"], [Tensor(v) for v in made[:count]])
+
+
+class custom_jvp:  # noqa: N801  (JAX's name)
+    """A function with a pushforward of the user's own; its pullback is the transpose.
+
+    Parameters
+    ----------
+    function : callable
+        The function, of tensors; it returns a tensor or a container of them.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> @wg.custom_jvp
+    ... def half(x):
+    ...     return x / 2
+    >>> half.defjvp(lambda primals, tangents: (half(*primals), 10 * tangents[0]))
+    >>> wg.grad(half)(wg.tensor(2.0))
+    tensor(10.)
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)
+        self._rule: Callable[..., Any] | None = None
+
+    def defjvp(self, rule: Callable[..., Any]) -> None:
+        """Give the rule: ``rule(primals, tangents)`` returns ``(value, tangent)``."""
+        self._rule = rule
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function; a derivative goes through the rule."""
+        if self._rule is None:
+            raise RuntimeError("custom_jvp: give the rule through .defjvp(rule).")
+        name = getattr(self.function, "__name__", "custom_jvp")
+        graph, inputs, spec, _ = traced_segment(name, self.function, args, {})
+        _refuse_captures(name, graph)
+        rule = self._rule
+        _, arg_spec = pytree.flatten(args)
+
+        def pushforward(
+            xs: tuple[Variable, ...], ys: Sequence[Variable], dots: Sequence[Variable]
+        ) -> Sequence[Variable]:
+            primals = pytree.unflatten(arg_spec, [Tensor(v) for v in xs])
+            tangents = pytree.unflatten(arg_spec, [Tensor(v) for v in dots])
+            _, tangent = rule(primals, tangents)
+            found, _ = pytree.flatten(tangent)
+            return _matching(name, "tangents", [read(leaf) for leaf in found], ys)
+
+        rules = {"pullback": transposed(pushforward, "xs"), "pushforward": pushforward}
+        made = bind(custom_p, tuple(inputs), {"graph": graph, **rules})
+        return pytree.unflatten(spec, [Tensor(v) for v in made])
+
+
+def _matching(
+    name: str, what: str, found: Sequence[Variable], like: Sequence[Variable]
+) -> Sequence[Variable]:
+    if [v.aval[:2] for v in found] != [v.aval[:2] for v in like]:
+        expected = ", ".join(str(v.aval) for v in like)
+        got = ", ".join(str(v.aval) for v in found)
+        raise ValueError(f"{name}: its rule must return the {what} ({expected}), got ({got}).")
+    return found
+
+
+def _refuse_captures(name: str, graph: Graph) -> None:
+    for v in graph.free:
+        if v.requires_grad and MODE.recording:
+            raise RuntimeError(
+                f"{name}: a function with a custom rule captures a tensor that requires gradients "
+                f"({v.aval}); pass it as an argument, so that the rule can say its gradient."
+            )
