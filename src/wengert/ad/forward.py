@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wengert.ad.tape import record_tape
-from wengert.graph.mode import MODE, recording
+from wengert.graph.mode import THREAD, recording
 from wengert.graph.variable import Variable
 
 
@@ -43,13 +43,13 @@ def jvp(
     dots: dict[Variable, Variable] = {
         x: x_dot for x, x_dot in zip(wrt, tangents, strict=True) if x_dot is not None
     }
-    before = MODE.origin
+    before = THREAD.now.origin
     try:
-        with recording(MODE.recording and outer):
+        with recording(THREAD.now.recording and outer):
             for v in tape.results:
                 _push_one(v, dots)
     finally:
-        MODE.origin = before
+        THREAD.now.origin = before
     return [dots.get(y) for y in outputs], outer
 
 
@@ -59,7 +59,7 @@ def _push_one(v: Variable, dots: dict[Variable, Variable]) -> None:
     x_dots = [dots.get(x) for x in op.inputs]
     if all(x_dot is None for x_dot in x_dots):
         return
-    MODE.origin = op
+    THREAD.now.origin = op
     primitive = op.primitive
     assert primitive.derivative is not None
     y: Any = op.all_outputs() if primitive.several else v

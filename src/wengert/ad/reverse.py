@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from wengert.ad.tape import Tape, record_tape
 from wengert.graph.bind import bind, bind_inplace
-from wengert.graph.mode import MODE, recording
+from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Contribution, Indexed
 from wengert.graph import sharing
 from wengert.graph.variable import Operation, Variable
@@ -34,9 +34,10 @@ class CotangentTable:
     variable are added into that part.
     """
 
-    __slots__ = ("_bars", "_owned")
+    __slots__ = ("_any_hooks", "_bars", "_owned")
 
     def __init__(self) -> None:
+        self._any_hooks = len(hooks) > 0
         self._bars: dict[Variable, Variable] = {}
         self._owned: set[Variable] = set()
 
@@ -69,21 +70,25 @@ class CotangentTable:
     def get(self, x: Variable) -> Variable | None:
         """Return the cotangent of `x`, complete once all its consumers have been visited."""
         bar = self._bars.get(x)
-        if bar is None or not hooks or x not in hooks:
-            return bar
-        for hook in hooks[x]:
+        return self._hooked(x, bar) if self._any_hooks and bar is not None else bar
+
+    def _hooked(self, x: Variable, bar: Variable) -> Variable:
+        for hook in tuple(hooks.get(x, ())):
             replaced = hook(bar)
             bar = bar if replaced is None else replaced
+            self._owned.discard(x)
         self._bars[x] = bar
-        self._owned.discard(x)
         return bar
 
     def pop(self, x: Variable) -> Variable | None:
         """Return the cotangent of `x` and forget it."""
-        bar = self.get(x)
-        if bar is not None:
+        bar = self._bars.pop(x, None)
+        if bar is None:
+            return None
+        self._owned.discard(x)
+        if self._any_hooks:
+            bar = self._hooked(x, bar)
             del self._bars[x]
-            self._owned.discard(x)
         return bar
 
     def items(self) -> Iterable[tuple[Variable, Variable]]:
@@ -125,17 +130,18 @@ def pull(
         if y_bar is not None and y.requires_grad:
             table.add(y, y_bar)
     kept = set(keep)
-    before = MODE.origin
+    mode = THREAD.now
+    origin, recording = mode.origin, mode.recording
+    mode.recording = record
     try:
-        with recording(record):
-            _pull_all(tape, table, kept, free)
+        _pull_all(tape, table, kept, free)
     finally:
-        MODE.origin = before
+        mode.origin, mode.recording = origin, recording
     return table
 
 
 def _pull_all(tape: Tape, table: CotangentTable, kept: set[Variable], free: bool) -> None:
-    results, reached, mode = tape.results, tape.reached, MODE
+    results, reached, mode = tape.results, tape.reached, THREAD.now
     for place in range(len(results) - 1, -1, -1):
         v = results[place]
         op = v.op
@@ -204,7 +210,7 @@ def vjp(
     """
     tape = record_tape(outputs, wrt, since)
     outer = tape.open or any(_depends_on_outside(x) for x in wrt)
-    table = pull(tape, outputs, cotangents, wrt, record=MODE.recording and outer)
+    table = pull(tape, outputs, cotangents, wrt, record=THREAD.now.recording and outer)
     return [table.get(x) for x in wrt], outer
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError, TracerError
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Params, Primitive
 from wengert.graph import sharing
 from wengert.graph.source import caller, describe
@@ -56,7 +56,7 @@ def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _N
         values.append(x.value)
         if x.requires_grad:
             requires_grad = True
-    mode = MODE
+    mode = THREAD.now
     if not inputs and mode.trace is not None:
         return _bind_abstract(primitive, inputs, params)
     try:
@@ -70,7 +70,15 @@ def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _N
         result = np.asarray(result)
     if not requires_grad:
         return Variable(result)
-    op = _record(primitive, inputs, params)
+    origin = mode.origin
+    op = Operation(
+        primitive,
+        inputs,
+        params,
+        caller() if origin is None else origin.source,
+        origin,
+        mode.scope,
+    )
     if sharing.noted:
         result = sharing.note_shared_inputs(op, result)
     return Variable(result, op, result.dtype.kind == "f")
@@ -91,17 +99,18 @@ def bind_inplace(
         assert isinstance(result, Variable)
         return result
     value = buffer.value
-    MODE.run(primitive.inplace, value, *(x.value for x in inputs[1:]), **params)
-    if not (MODE.recording and any(x.requires_grad for x in inputs)):
+    THREAD.now.run(primitive.inplace, value, *(x.value for x in inputs[1:]), **params)
+    if not (THREAD.now.recording and any(x.requires_grad for x in inputs)):
         return Variable(value)
     buffer._aval, buffer.value = buffer.aval, None
     return Variable(value, _record(primitive, inputs, params), True)
 
 
 def _record(primitive: Primitive, inputs: tuple[Variable, ...], params: Params) -> Operation:
-    origin = MODE.origin
+    mode = THREAD.now
+    origin = mode.origin
     source = caller() if origin is None else origin.source
-    return Operation(primitive, inputs, params, source, origin, MODE.scope)
+    return Operation(primitive, inputs, params, source, origin, mode.scope)
 
 
 def _wrap_several(
@@ -133,11 +142,13 @@ def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: P
         raise located(error) from None
     op = _record(primitive, inputs, params)
     differentiable = (
-        MODE.recording
+        THREAD.now.recording
         and primitive.derivative is not None
         and any(x.requires_grad for x in inputs)
     )
-    weak = bool(avals) and all(aval.weak for aval in avals)
+    # Numbers that meet only weak variables do not make the result strong, as ``1 - lr``.
+    weak = primitive.name != "cast" and any(aval.weak for aval in avals)
+    weak = weak and all(x.value is not None or x.aval.weak for x in inputs)
     several = primitive.several
     outputs = tuple(
         Variable.abstract(
@@ -173,7 +184,7 @@ def _innermost_trace(primitive: Primitive, inputs: tuple[Variable, ...]) -> Trac
             )
         if innermost is None or trace.depth > innermost.depth:
             innermost = trace
-    innermost = innermost or MODE.trace
+    innermost = innermost or THREAD.now.trace
     assert innermost is not None
     return innermost
 
@@ -193,7 +204,7 @@ def located(error: Exception) -> Exception:
     """Return `error` with the user's line and the layer's path added to its message."""
     line = describe(caller())
     place = ", ".join(
-        part for part in (f"in layer {MODE.scope}" if MODE.scope else "", line) if part
+        part for part in (f"in layer {THREAD.now.scope}" if THREAD.now.scope else "", line) if part
     )
     message = str(error).rstrip(".")
     return type(error)(f"{message} ({place})." if place else f"{message}.")

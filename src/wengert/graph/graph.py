@@ -12,7 +12,7 @@ import numpy as np
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import TracerError
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.graph.variable import Operation, Variable
 
 
@@ -100,7 +100,7 @@ def evaluate(graph: Graph, values: Sequence[Array]) -> tuple[Array, ...]:
     tuple of ndarray
         One array per output.
     """
-    return MODE.run(evaluate_now, graph, values)
+    return THREAD.now.run(evaluate_now, graph, values)
 
 
 def evaluate_now(graph: Graph, values: Sequence[Array]) -> tuple[Array, ...]:

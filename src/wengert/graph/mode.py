@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wengert.graph.variable import Operation
 
 
-class Mode(threading.local):
+class Mode:
     """The state of one thread.
 
     Attributes
@@ -32,50 +32,60 @@ class Mode(threading.local):
         The path of the layer that is being called.
     trace : Trace or None
         The innermost trace under way.
+    run : callable
+        Calls a function with NumPy's floating-point warnings off.
     """
 
-    recording: bool = True
-    origin: Operation | None = None
-    scope: str = ""
-    trace: Trace | None = None
+    __slots__ = ("origin", "recording", "run", "scope", "trace")
 
     def __init__(self) -> None:
+        self.recording = True
+        self.origin: Operation | None = None
+        self.scope = ""
+        self.trace: Trace | None = None
         context = contextvars.Context()
         context.run(np.seterr, all="ignore")
         self.run = context.run
 
 
-MODE = Mode()
+class _Threads(threading.local):
+    """Gives each thread its mode; `now` is looked up once where several attributes are read."""
+
+    def __init__(self) -> None:
+        self.now = Mode()
+
+
+THREAD = _Threads()
 
 
 @contextmanager
 def recording(enabled: bool) -> Iterator[None]:
     """Switch recording on or off for this thread, and back at the end."""
-    before = MODE.recording
-    MODE.recording = enabled
+    before = THREAD.now.recording
+    THREAD.now.recording = enabled
     try:
         yield
     finally:
-        MODE.recording = before
+        THREAD.now.recording = before
 
 
 @contextmanager
 def emitting(origin: Operation | None) -> Iterator[None]:
     """Mark the operations bound inside as belonging to `origin`."""
-    before = MODE.origin
-    MODE.origin = origin
+    before = THREAD.now.origin
+    THREAD.now.origin = origin
     try:
         yield
     finally:
-        MODE.origin = before
+        THREAD.now.origin = before
 
 
 @contextmanager
 def scope(name: str) -> Iterator[None]:
     """Mark the operations bound inside as made by the layer `name` of the current layer."""
-    before = MODE.scope
-    MODE.scope = f"{before}.{name}" if before else name
+    before = THREAD.now.scope
+    THREAD.now.scope = f"{before}.{name}" if before else name
     try:
         yield
     finally:
-        MODE.scope = before
+        THREAD.now.scope = before

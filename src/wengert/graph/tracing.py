@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from wengert.graph.mode import MODE
-from wengert.graph.variable import Aval, Leaf, Variable
+from wengert.graph.mode import THREAD
+from wengert.graph.variable import Aval, Leaf, Variable, next_serial
 
 
 class Cell(Protocol):
@@ -67,6 +67,9 @@ class Trace:
         The modes that the function read.
     writes : list of Write
         The effects, filled in when the trace ends.
+    calls : list of (int, int, str)
+        The functions called by `call`: the serial numbers of the operations bound meanwhile lie
+        between the two, and the name is that of the function.
     """
 
     started = 0
@@ -83,6 +86,7 @@ class Trace:
         self.hyper_inputs: list[tuple[Callable[[], float], Variable]] = []
         self.guards: list[Guard] = []
         self.writes: list[Write] = []
+        self.calls: list[tuple[int, int, str]] = []
         self._journal: dict[tuple[int, str], Write] = {}
         self._hypers: dict[tuple[int, str], Variable] = {}
 
@@ -140,6 +144,17 @@ class Trace:
             self.hyper_inputs.append((read, variable))
         return self._hypers[key]
 
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function`, and remember that the operations bound meanwhile belong to it.
+
+        So a graph can be told in the words of its author: ``conv2d``, not ``pad, window, contract,
+        reshape, add``.
+        """
+        start = next_serial()
+        result = function(*args, **kwargs)
+        self.calls.append((start, next_serial(), function.__name__))
+        return result
+
     def guard(self, what: str, read: Callable[[], Any], value: Any) -> None:
         """Note that the graph depends on what `read` returned."""
         if self.lifts:
@@ -154,13 +169,13 @@ class Trace:
 
     def __enter__(self) -> Self:
         """Make this the innermost trace of the thread."""
-        self.parent = MODE.trace
+        self.parent = THREAD.now.trace
         self.depth = self.parent.depth + 1 if self.parent else 1
         if not self.number:
             Trace.started += 1
             self.number = Trace.started
         self.active = True
-        MODE.trace = self
+        THREAD.now.trace = self
         return self
 
     def __exit__(
@@ -171,7 +186,7 @@ class Trace:
     ) -> None:
         """End the trace and restore every binding, also after an exception."""
         self.active = False
-        MODE.trace = self.parent
+        THREAD.now.trace = self.parent
         for entry in self._journal.values():
             entry.after = getattr(entry.cell, entry.attribute)
             setattr(entry.cell, entry.attribute, entry.before)

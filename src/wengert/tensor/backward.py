@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -12,7 +13,7 @@ import numpy as np
 from wengert.ad import reverse
 from wengert.ad.tape import record_tape
 from wengert.graph.errors import ShapeError
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.arithmetic import add
 from wengert.ops.convert import as_variable
@@ -45,7 +46,7 @@ def backward(
     wrt = None if inputs is None else [x._read() for x in inputs]
     tape = record_tape([y], wrt)
     table = reverse.pull(
-        tape, [y], [seed], wrt or (), record=create_graph and MODE.recording, free=free
+        tape, [y], [seed], wrt or (), record=create_graph and THREAD.now.recording, free=free
     )
     for leaf, bar in list(table.items()):
         if isinstance(leaf, Leaf) and (cell := leaf.cell()) is not None:
@@ -56,12 +57,12 @@ def backward(
 
 def _seed(y: Variable, gradient: Any) -> Variable:
     if gradient is None:
-        if y.shape and np.prod(y.shape) != 1:
+        if y.shape and math.prod(y.shape) != 1:
             raise RuntimeError(
                 f"backward: a tensor of shape {y.shape} needs an incoming gradient of that shape; "
                 "reduce it to one number first (.sum(), .mean()), or pass gradient=."
             )
-        return full(y.shape, 1, y.dtype)
+        return full(y.shape, 1, y.dtype) if y.value is None else Variable(np.ones_like(y.value))
     seed = as_variable(operand(gradient), y.dtype)
     if seed.shape != y.shape or seed.dtype != y.dtype:
         raise ShapeError(
@@ -75,7 +76,7 @@ def accumulate(cell: Any, bar: Variable) -> None:
     known = cell.grad
     if known is None:
         cell.grad = Tensor(_own(bar))
-    elif MODE.trace is None and not bar.requires_grad and not known._variable.requires_grad:
+    elif THREAD.now.trace is None and not bar.requires_grad and not known._variable.requires_grad:
         inplace.update(known, np.add, add, bar)
     else:
         cell.grad = Tensor(add(known._read(), bar))
@@ -142,8 +143,8 @@ class _RecordingMode:
         self._before: list[bool] = []
 
     def __enter__(self) -> Self:
-        self._before.append(MODE.recording)
-        MODE.recording = self.enabled
+        self._before.append(THREAD.now.recording)
+        THREAD.now.recording = self.enabled
         return self
 
     def __exit__(
@@ -152,7 +153,7 @@ class _RecordingMode:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        MODE.recording = self._before.pop()
+        THREAD.now.recording = self._before.pop()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -202,4 +203,4 @@ def is_grad_enabled() -> bool:
     >>> wg.is_grad_enabled()
     True
     """
-    return MODE.recording
+    return THREAD.now.recording

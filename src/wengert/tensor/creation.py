@@ -11,7 +11,7 @@ import numpy.typing as npt
 from wengert.graph import sharing
 from wengert.graph.dtypes import check_dtype
 from wengert.graph.errors import DTypeError
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.convert import array_of
 from wengert.tensor.tensor import Tensor, operand
@@ -25,7 +25,7 @@ def leaf(cell: Tensor, variable: Variable) -> Leaf:
             "convert it with .astype(wg.float32) first."
         )
     if variable.value is None:
-        trace = MODE.trace
+        trace = THREAD.now.trace
         assert trace is not None
         made = Leaf.abstract(variable.aval, variable.trace, variable.op, True)
     else:

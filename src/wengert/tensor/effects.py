@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.tensor.tensor import Tensor
 
 
@@ -26,7 +26,7 @@ def hyper(owner: object, name: str, read: Callable[[], float]) -> float | Tensor
     float or Tensor
         The number itself; in a trace that lifts hyper-parameters a weak 0-d tensor.
     """
-    trace = MODE.trace
+    trace = THREAD.now.trace
     if trace is None:
         return read()
     variable = trace.hyper((id(owner), name), read, name)
@@ -36,7 +36,7 @@ def hyper(owner: object, name: str, read: Callable[[], float]) -> float | Tensor
 def guard(what: str, read: Callable[[], Any]) -> Any:
     """Return ``read()``, and note that the traced graph holds only while it stays the same."""
     value = read()
-    trace = MODE.trace
+    trace = THREAD.now.trace
     if trace is not None:
         trace.guard(what, read, value)
     return value

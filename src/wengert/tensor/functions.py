@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from wengert.graph.mode import THREAD
 from wengert.graph.variable import Variable
 from wengert.ops import (
     activations,
@@ -17,6 +18,7 @@ from wengert.ops import (
     cumulative,
     exponential,
     indexing,
+    linear as _linear,
     losses,
     reduce,
     shape,
@@ -34,7 +36,11 @@ def lift(function: Callable[..., Any]) -> Callable[..., Any]:
     def lifted(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = {key: operand(value) for key, value in kwargs.items()}
-        result = function(*[operand(x) for x in args], **kwargs)
+        trace = THREAD.now.trace
+        if trace is None:
+            result = function(*[operand(x) for x in args], **kwargs)
+        else:
+            result = trace.call(function, *[operand(x) for x in args], **kwargs)
         if type(result) is Variable:
             return Tensor(result)
         return tuple(Tensor(v) for v in result)
@@ -88,6 +94,7 @@ erf = lift(exponential.erf)
 exp = lift(exponential.exp)
 expm1 = lift(exponential.expm1)
 log = lift(exponential.log)
+linear = lift(_linear.linear)
 log1p = lift(exponential.log1p)
 sigmoid = lift(exponential.sigmoid)
 sin = lift(exponential.sin)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wengert.graph import sharing
+from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops import arithmetic, cast, convert, indexing, shape
 
@@ -26,29 +27,29 @@ if TYPE_CHECKING:
 
 
 def update(
-    cell: Tensor, ufunc: np.ufunc, function: Callable[..., Variable], other: Any, alpha: Any = 1
+    cell: Tensor, ufunc: np.ufunc, function: Callable[..., Variable], other: Any, alpha: Any = None
 ) -> None:
     """Change `cell` to ``function(cell, alpha * other)``."""
-    term = other if _is_one(alpha) else arithmetic.multiply(other, alpha)
     current = cell._read()
-    if not isinstance(term, Variable):
-        term = convert.as_variable(term, current.dtype if isinstance(term, int | float) else None)
-    if _writes_into_buffer(cell, current, term):
+    if not isinstance(other, Variable):
+        number = isinstance(other, int | float)
+        other = convert.as_variable(other, current.dtype if number else None)
+    if _writes_into_buffer(cell, current, other):
         value = current.value
         assert value is not None
-        MODE.run(ufunc, value, term.value, out=value)
+        term = other.value
+        if alpha is not None:
+            alpha = convert.cast(convert.as_variable(alpha, other.dtype), other.dtype)
+            term = THREAD.now.run(np.multiply, term, alpha.value)
+        THREAD.now.run(ufunc, value, term, out=value)
         return
-    result = function(current, term)
+    result = function(current, other if alpha is None else arithmetic.multiply(other, alpha))
     if result.dtype != current.dtype:
         raise TypeError(
             f"an in-place operation cannot change {current.dtype} to {result.dtype}; "
             "convert the operand, or write x = x + y instead of x += y."
         )
     assign(cell, result)
-
-
-def _is_one(alpha: Any) -> bool:
-    return isinstance(alpha, int | float) and alpha == 1
 
 
 def assign(cell: Tensor, variable: Any) -> None:
@@ -63,6 +64,7 @@ def assign(cell: Tensor, variable: Any) -> None:
                 f"an in-place operation cannot change the shape {current.shape} "
                 f"to {made.shape}; write x = x + y instead of x += y."
             ) from None
+    made = _apart(made)
     if _is_leaf(current):
         _check_leaf_change()
         made = _as_leaf(cell, made)
@@ -77,12 +79,37 @@ def set_part(cell: Tensor, key: Any, value: Any) -> None:
     assign(cell, indexing.setitem(cell._read(), key, value))
 
 
+def rebind(cell: Tensor, value: Array) -> None:
+    """Bind `cell` to an array that nobody else holds, keeping it a leaf if it is one."""
+    variable = Variable(value)
+    cell._variable = _as_leaf(cell, variable) if _is_leaf(cell._variable) else variable
+
+
+def own(cell: Tensor) -> Array:
+    """Return the value of `cell` in a buffer that may be written: exported, or its own alone."""
+    if not sharing.is_shared(cell._value("in-place change")) and not _is_exclusive_cell(cell):
+        rebind(cell, np.array(cell._value("in-place change"), order="C"))
+    return cell._value("in-place change")
+
+
+def _is_exclusive_cell(cell: Tensor) -> bool:
+    current = cell._read()
+    return _holds_alone(cell, current)
+
+
+def _holds_alone(cell: Tensor, current: Variable) -> bool:
+    value = current.value
+    assert value is not None
+    del cell
+    return _is_exclusive(current, value)
+
+
 def _is_leaf(variable: Variable) -> bool:
     return variable.requires_grad and variable.op is None
 
 
 def _check_leaf_change() -> None:
-    if MODE.recording:
+    if THREAD.now.recording:
         raise RuntimeError(
             "a leaf tensor that requires gradients was changed in place while operations are "
             "recorded; wrap the change in `with wg.no_grad():`."
@@ -92,23 +119,35 @@ def _check_leaf_change() -> None:
 def _as_leaf(cell: Tensor, variable: Variable) -> Variable:
     from wengert.tensor.creation import leaf
 
-    return leaf(cell, variable)
+    made, name = leaf(cell, variable), cell.name
+    if name:
+        made.name = name
+    return made
+
+
+def _apart(variable: Variable) -> Variable:
+    """Return a variable of the same value in memory that nobody else can write."""
+    value = variable.value
+    if value is None or not (value.base is not None or sharing.is_shared(value)):
+        return variable
+    made = bind(shape.alias_p, (variable,)) if variable.requires_grad else Variable(value)
+    made.value = np.array(value, order="C")
+    return made
 
 
 def _writes_into_buffer(cell: Tensor, current: Variable, term: Variable) -> bool:
     """Tell whether the change may be made in the buffer of `cell`."""
-    value = current.value
-    if value is None or term.value is None or MODE.trace is not None:
+    del cell
+    value, added, mode = current.value, term.value, THREAD.now
+    if value is None or added is None or mode.trace is not None:
         return False
-    if term.dtype != value.dtype or value.dtype.kind != "f":
+    if added.dtype != value.dtype or value.dtype.kind != "f":
         return False
-    if MODE.recording and (current.requires_grad or term.requires_grad):
+    if mode.recording and (current.requires_grad or term.requires_grad):
         if _is_leaf(current):
             _check_leaf_change()
         return False
-    if len(term.shape) > value.ndim or any(
-        n not in {1, m} for n, m in zip(term.shape[::-1], value.shape[::-1], strict=False)
-    ):
+    if added.shape != value.shape and added.shape != ():
         return False
     return sharing.is_shared(value) or _is_exclusive(current, value)
 

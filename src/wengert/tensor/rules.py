@@ -9,7 +9,7 @@ from typing import Any
 from wengert.ad.call import checkpoint_p, close, custom_p, transposed
 from wengert.graph.bind import bind
 from wengert.graph.graph import Graph
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
 from wengert.tensor import pytree
@@ -229,7 +229,7 @@ def _matching(
 
 def _refuse_captures(name: str, graph: Graph) -> None:
     for v in graph.free:
-        if v.requires_grad and MODE.recording:
+        if v.requires_grad and THREAD.now.recording:
             raise RuntimeError(
                 f"{name}: a function with a custom rule captures a tensor that requires gradients "
                 f"({v.aval}); pass it as an argument, so that the rule can say its gradient."

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from wengert.graph import sharing
 from wengert.graph.dtypes import Array, DType
 from wengert.graph.errors import ShapeError
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops import arithmetic, compare, contraction, convert, indexing, shape
@@ -77,15 +77,18 @@ class Tensor(Methods):
 
     def _read(self) -> Variable:
         """Return the variable that the cell is bound to, through the journal of a trace."""
-        trace = MODE.trace
+        trace = THREAD.now.trace
         return self._variable if trace is None else trace.read(self)
 
     def _apply(self, function: Callable[..., Variable], *args: Any, **kwargs: Any) -> Tensor:
-        return Tensor(function(self._read(), *args, **kwargs))
+        trace = THREAD.now.trace
+        if trace is None:
+            return Tensor(function(self._variable, *args, **kwargs))
+        return Tensor(trace.call(function, trace.read(self), *args, **kwargs))
 
     def _bind(self, variable: Variable) -> None:
         """Rebind the cell, through the journal of a trace."""
-        trace = MODE.trace
+        trace = THREAD.now.trace
         if trace is None:
             self._variable = variable
         else:
@@ -144,7 +147,7 @@ class Tensor(Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, or None."""
-        trace = MODE.trace
+        trace = THREAD.now.trace
         return self._grad if trace is None else trace.read_grad(self)
 
     @grad.setter
@@ -154,7 +157,7 @@ class Tensor(Methods):
                 f".grad of a tensor {self._variable.aval} must have its shape and dtype, "
                 f"got {grad._variable.aval}."
             )
-        trace = MODE.trace
+        trace = THREAD.now.trace
         if trace is None:
             self._grad = grad
         else:
@@ -369,13 +372,13 @@ class Tensor(Methods):
         inplace.assign(self, operand(source))
         return self
 
-    def add_(self, other: TensorLike, *, alpha: TensorLike = 1) -> Self:
-        """Add ``alpha * other``."""
+    def add_(self, other: TensorLike, *, alpha: TensorLike | None = None) -> Self:
+        """Add `other`, or ``alpha * other``."""
         inplace.update(self, np.add, arithmetic.add, operand(other), operand(alpha))
         return self
 
-    def sub_(self, other: TensorLike, *, alpha: TensorLike = 1) -> Self:
-        """Subtract ``alpha * other``."""
+    def sub_(self, other: TensorLike, *, alpha: TensorLike | None = None) -> Self:
+        """Subtract `other`, or ``alpha * other``."""
         inplace.update(self, np.subtract, arithmetic.subtract, operand(other), operand(alpha))
         return self
 

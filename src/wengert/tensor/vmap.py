@@ -12,7 +12,7 @@ from wengert.ad import forward, reverse
 from wengert.ad.batching import batch
 from wengert.graph.errors import ShapeError
 from wengert.graph.graph import Graph
-from wengert.graph.mode import MODE, recording
+from wengert.graph.mode import THREAD, recording
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.batching import with_batch
@@ -246,7 +246,7 @@ def _axes_last(v: Variable, count: int) -> Variable:
 
 def _batched(graph: Graph, unit: Variable, is_open: bool) -> list[Variable]:
     basis = _basis(unit)
-    with recording(MODE.recording and is_open):
+    with recording(THREAD.now.recording and is_open):
         made, flags = batch(graph, [basis], [True], basis.shape[0])
         return [with_batch(v, b, basis.shape[0]) for v, b in zip(made, flags, strict=True)]
 

@@ -1,0 +1,1 @@
+"""The native compiler: graphs become machine code through llvmlite."""

@@ -1,0 +1,221 @@
+"""One compiled version of a function: its graph, its native code, and where its arrays live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wengert.compile.settings import SETTINGS
+from wengert.graph.dtypes import FLOAT64, Array
+from wengert.graph.graph import Graph, evaluate
+from wengert.graph.tracing import Guard, Trace, Write
+from wengert.graph.variable import Aval, Leaf, Variable
+from wengert.tensor import inplace, pytree
+from wengert.tensor.tensor import Tensor
+from wengert.tensor.traced import is_array
+from wengert.tensor.transforms import read
+
+
+@dataclass(slots=True)
+class Effect:
+    """A cell that the function changes: what it is bound to after each call."""
+
+    cell: Any
+    attribute: str
+    output: int | None
+    """The place among the graph's outputs; None: the attribute is set to None."""
+    donor: int | None = None
+    """The input whose buffer the output takes over."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One compiled version of a function.
+
+    Attributes
+    ----------
+    graph : Graph
+        Arguments, cells and hyper-parameters in; results and new values of cells out.
+    cells : list
+        The tensors from outside that the graph reads, with their shapes and dtypes.
+    hypers : list of callable
+        The numbers read afresh at each call.
+    guards : list of Guard
+        What must be as it was when the function was traced.
+    effects : list of Effect
+        The cells that change.
+    """
+
+    graph: Graph
+    cells: list[tuple[Any, Aval, bool]]
+    hypers: list[Callable[[], float]]
+    guards: list[Guard]
+    effects: list[Effect]
+    result_spec: Any
+    result_leaves: list[Any]
+    """For each leaf of the result: the place among the outputs, or `Static` of its value."""
+    run: Callable[[Sequence[Array], Sequence[Array]], None]
+    donors: dict[int, int]
+    donated: frozenset[int]
+
+    def broken_guard(self) -> str | None:
+        """Return what differs from when the function was traced, or None."""
+        for guard in self.guards:
+            if guard.read() != guard.value:
+                return guard.what
+        for cell, aval, requires_grad in self.cells:
+            variable = cell._variable
+            if variable.shape != aval.shape or variable.dtype != aval.dtype:
+                return f"a captured tensor changed from {aval} to {variable.aval}"
+            if variable.requires_grad != requires_grad:
+                return "requires_grad of a captured tensor"
+        return None
+
+    def __call__(self, arguments: Sequence[Array]) -> Any:
+        """Run on the arrays of the arguments; change the cells; return the result."""
+        cells = [
+            inplace.own(cell) if place in self.donated else np.ascontiguousarray(cell._value(""))
+            for place, (cell, _, _) in enumerate(self.cells, len(arguments))
+        ]
+        hypers = [np.asarray(hyper(), np.float64) for hyper in self.hypers]
+        inputs = [*arguments, *cells, *hypers]
+        outputs = self._outputs(inputs)
+        if SETTINGS.enabled:
+            self.run(inputs, outputs)
+        else:
+            for target, value in zip(outputs, evaluate(self.graph, inputs), strict=True):
+                np.copyto(target, value)
+        self._apply_effects(outputs)
+        leaves = [
+            leaf.value if isinstance(leaf, Static) else Tensor(Variable(outputs[leaf]))
+            for leaf in self.result_leaves
+        ]
+        return pytree.unflatten(self.result_spec, leaves)
+
+    def _outputs(self, inputs: Sequence[Array]) -> list[Array]:
+        return [
+            inputs[self.donors[place]] if place in self.donors else np.empty(v.shape, v.dtype)
+            for place, v in enumerate(self.graph.outputs)
+        ]
+
+    def _apply_effects(self, outputs: Sequence[Array]) -> None:
+        for effect in self.effects:
+            if effect.output is None:
+                setattr(effect.cell, effect.attribute, None)
+            elif effect.attribute == "_grad":
+                effect.cell._grad = Tensor(Variable(outputs[effect.output]))
+            elif effect.donor is None:
+                inplace.rebind(effect.cell, outputs[effect.output])
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A leaf of the result that is no tensor: what the function returned when it was traced."""
+
+    value: Any
+
+
+def build(
+    function: Callable[..., Any],
+    name: str,
+    leaves: Sequence[Any],
+    spec: Any,
+    names: Sequence[str],
+    threads: int,
+) -> Entry:
+    """Trace `function` and compile its graph.
+
+    Parameters
+    ----------
+    function : callable
+        What to compile.
+    name : str
+        Its name, for messages.
+    leaves, spec : list, any
+        The leaves of ``(args, kwargs)`` and their structure.
+    names : sequence of str
+        A name for each leaf.
+    threads : int
+        How many threads the native code uses.
+    """
+    from wengert.compile.executable import compile_graph
+
+    trace = Trace(name, lifts=True)
+    given: list[Variable] = []
+    replaced = list(leaves)
+    with trace:
+        for i, leaf in enumerate(leaves):
+            aval = argument_aval(leaf)
+            if aval is not None:
+                given.append(trace.new_input(aval, names[i]))
+                replaced[i] = Tensor(given[-1])
+        args, kwargs = pytree.unflatten(spec, replaced)
+        results, result_spec = pytree.flatten(function(*args, **kwargs))
+        outputs = [read(leaf) for leaf in results if isinstance(leaf, Tensor)]
+    inputs = [
+        *given,
+        *(v for _, v in trace.cell_inputs),
+        *(v for _, v in trace.hyper_inputs),
+    ]
+    effects = _effects(trace.writes, trace, len(given), outputs)
+    graph = Graph(inputs, outputs, name)
+    donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
+    places = iter(range(len(outputs)))
+    return Entry(
+        graph=graph,
+        cells=[(cell, v.aval, v.requires_grad) for cell, v in trace.cell_inputs],
+        hypers=[hyper for hyper, _ in trace.hyper_inputs],
+        guards=trace.guards,
+        effects=effects,
+        result_spec=result_spec,
+        result_leaves=[
+            next(places) if isinstance(leaf, Tensor) else Static(leaf) for leaf in results
+        ],
+        run=compile_graph(graph, donors, threads),
+        donors=donors,
+        donated=frozenset(donors.values()),
+    )
+
+
+def argument_aval(leaf: Any) -> Aval | None:
+    """Return the shape and dtype of an argument that becomes an input; None if it is static."""
+    if is_leaf_cell(leaf):
+        return None
+    if isinstance(leaf, float):
+        return Aval((), FLOAT64, weak=True)
+    if not is_array(leaf):
+        return None
+    return read(leaf).aval
+
+
+def is_leaf_cell(leaf: Any) -> bool:
+    """Tell whether an argument is a tensor whose gradient is wanted: it is lifted as a cell."""
+    return isinstance(leaf, Tensor) and isinstance(leaf._variable, Leaf)
+
+
+def _effects(
+    writes: Sequence[Write], trace: Trace, first_cell: int, outputs: list[Variable]
+) -> list[Effect]:
+    """Return what the function changed; add the new values to `outputs`."""
+    lifted = {
+        id(cell): (place, v)
+        for place, (cell, v) in enumerate(trace.cell_inputs, first_cell)
+    }
+    effects: list[Effect] = []
+    for write in writes:
+        if write.after is write.before:
+            continue
+        after = write.after._variable if isinstance(write.after, Tensor) else write.after
+        if after is None:
+            effects.append(Effect(write.cell, write.attribute, None))
+            continue
+        donor = None
+        if write.attribute == "_variable" and id(write.cell) in lifted:
+            place, v = lifted[id(write.cell)]
+            donor = place if v.aval[:2] == after.aval[:2] else None
+        effects.append(Effect(write.cell, write.attribute, len(outputs), donor))
+        outputs.append(after)
+    return effects

@@ -1,0 +1,179 @@
+"""`compile`: a Python function of tensors becomes one native function.
+
+A call looks up the entry for the structure, shapes and dtypes of its arguments, checks the guards
+of the entry (what the traced function read besides arrays), and runs native code on the arrays of
+the arguments and of the cells that the function reads. Cells that it writes are updated in place.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from wengert.compile.entry import Entry, argument_aval, build, is_leaf_cell
+from wengert.compile.settings import default_threads
+from wengert.graph.dtypes import Array, default_float
+from wengert.graph.mode import MODE
+from wengert.tensor import pytree
+from wengert.tensor.tensor import Tensor
+from wengert.tensor.traced import argument_names
+from wengert.tensor.transforms import read
+
+__all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
+
+_MANY = 8
+
+
+class RecompilationWarning(UserWarning):
+    """A compiled function was compiled so often that compiling may cost more than it saves."""
+
+
+class CompiledFunction:
+    """A Python function that runs as native code.
+
+    Attributes
+    ----------
+    compilations : list of str
+        Why it was compiled, each time.
+    """
+
+    def __init__(self, function: Callable[..., Any], threads: int) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.threads = threads
+        self.compilations: list[str] = []
+        self._name = getattr(function, "__name__", type(function).__name__)
+        self._entries: dict[Any, list[Entry]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the native code for these arguments, compiling it first if there is none.
+
+        Inside another transform or trace, and on tensors that an eager backward pass will visit,
+        the Python function itself is run, so that derivatives pass through it as usual.
+        """
+        leaves, spec = pytree.flatten((args, kwargs))
+        if MODE.trace is not None or any(_is_recorded(leaf) for leaf in leaves):
+            return self.function(*args, **kwargs)
+        entry = self._entry(args, kwargs, leaves, spec)
+        return entry([_array(leaf) for leaf in leaves if argument_aval(leaf) is not None])
+
+    def _entry(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
+    ) -> Entry:
+        key = (spec, tuple(_leaf_key(leaf) for leaf in leaves), MODE.recording, default_float())
+        entries = self._entries.setdefault(key, [])
+        reason = "first call" if not self.compilations else "new argument shapes or values"
+        for entry in entries:
+            broken = entry.broken_guard()
+            if broken is None:
+                return entry
+            reason = f"changed: {broken}"
+        names = argument_names(self.function, args, kwargs)
+        entry = build(self.function, self._name, leaves, spec, names, self.threads)
+        entries.append(entry)
+        self._note(reason)
+        return entry
+
+    def _note(self, reason: str) -> None:
+        self.compilations.append(reason)
+        if len(self.compilations) == _MANY:
+            listed = "; ".join(dict.fromkeys(self.compilations))
+            warnings.warn(
+                f"compile: {self._name} was compiled {_MANY} times ({listed}); pad batches to one "
+                "size, and pass what changes as a tensor or a float.",
+                RecompilationWarning,
+                stacklevel=4,
+            )
+
+    def graph(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the graph that runs for these arguments, with its effects as outputs."""
+        leaves, spec = pytree.flatten((args, kwargs))
+        return self._entry(args, kwargs, leaves, spec).graph
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind to an instance, so that methods can be compiled."""
+        return self if instance is None else functools.partial(self, instance)
+
+
+def _is_recorded(leaf: Any) -> bool:
+    if not isinstance(leaf, Tensor):
+        return False
+    variable = leaf._variable
+    recorded = variable.requires_grad and not is_leaf_cell(leaf)
+    return variable.value is None or (recorded and MODE.recording)
+
+
+def _leaf_key(leaf: Any) -> Any:
+    if is_leaf_cell(leaf):
+        return ("cell", id(leaf))
+    if isinstance(leaf, float):
+        return float
+    aval = argument_aval(leaf)
+    if aval is not None:
+        return aval.shape, aval.dtype
+    try:
+        hash(leaf)
+    except TypeError:
+        raise TypeError(
+            f"compile: an argument of type {type(leaf).__name__} is neither an array nor hashable; "
+            "pass tensors, numbers, strings, or containers of them."
+        ) from None
+    return type(leaf), leaf
+
+
+def _array(leaf: Any) -> Array:
+    if isinstance(leaf, float):
+        return np.asarray(leaf, np.float64)
+    return np.ascontiguousarray(read(leaf).concrete("a compiled function")).reshape(leaf.shape)
+
+
+@overload
+def compile(function: Callable[..., Any], *, threads: int | None = None) -> CompiledFunction: ...
+@overload
+def compile(
+    function: None = None, *, threads: int | None = None
+) -> Callable[[Callable[..., Any]], CompiledFunction]: ...
+def compile(  # noqa: A001  (the name that users of every framework look for)
+    function: Callable[..., Any] | None = None, *, threads: int | None = None
+) -> CompiledFunction | Callable[[Callable[..., Any]], CompiledFunction]:
+    """Return `function` compiled to native code: a value, a gradient, or a whole training step.
+
+    The function may call models, `loss.backward()` and optimisers: it is traced once for each
+    combination of argument shapes and dtypes, with the tensors that it reads from outside as
+    inputs and those that it changes updated in place. Numbers that optimisers and layers read
+    (a learning rate, a dropout probability) are read afresh at each call; Python floats among the
+    arguments are inputs too. Other Python values are constants of the trace; modes (`training`,
+    `requires_grad`) are checked at each call and lead to another compilation if they changed.
+
+    Parameters
+    ----------
+    function : callable
+        A function of tensors, NumPy arrays, floats and containers of them.
+    threads : int, optional
+        How many threads to use; default: the environment variable ``WENGERT_THREADS``, or 1. The
+        bits of the result do not depend on it.
+
+    Raises
+    ------
+    TracerError
+        When called, if the function branches on the value of a tensor.
+    ValueError
+        If `threads` is less than 1.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> step = wg.compile(lambda x: wg.sum(x * x))
+    >>> step(wg.tensor([1.0, 2.0]))
+    tensor(5.)
+    """
+    if function is None:
+        return functools.partial(compile, threads=threads)
+    count = default_threads() if threads is None else threads
+    if count < 1:
+        raise ValueError(f"compile: threads must be at least 1, got {count}.")
+    return CompiledFunction(function, count)

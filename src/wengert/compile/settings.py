@@ -1,0 +1,55 @@
+"""Process-wide settings of the compiler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Settings:
+    """What can be switched: whether native code is used at all."""
+
+    enabled: bool = True
+
+
+SETTINGS = Settings()
+_VARIABLE = "WENGERT_THREADS"
+
+
+def default_threads() -> int:
+    """Return the number of threads that compiled functions use unless told otherwise.
+
+    The environment variable ``WENGERT_THREADS``, or 1.
+
+    Raises
+    ------
+    ValueError
+        If the variable is no positive integer.
+    """
+    text = os.environ.get(_VARIABLE, "1")
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{_VARIABLE} must be a positive integer, got {text!r}.")
+    return int(text)
+
+
+@contextmanager
+def disable_compile() -> Iterator[None]:
+    """Run compiled functions by the NumPy reference inside, so that results can be compared.
+
+    The same graphs are evaluated, operation by operation.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> double = wg.compile(lambda x: x * 2)
+    >>> with wg.disable_compile():
+    ...     double(wg.tensor([1.0, 2.0]))
+    tensor([2., 4.])
+    """
+    before = SETTINGS.enabled
+    SETTINGS.enabled = False
+    try:
+        yield
+    finally:
+        SETTINGS.enabled = before

@@ -1,0 +1,161 @@
+"""Turning what users pass (numbers, lists, arrays) into variables of the right dtype."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from wengert.graph.bind import bind
+from wengert.graph.dtypes import (
+    FLOAT64,
+    DType,
+    check_dtype,
+    default_float,
+    promote,
+    scalar_dtype,
+    weak_dtype,
+)
+from wengert.graph.errors import DTypeError
+from wengert.graph.primitive import Primitive
+from wengert.graph.variable import Variable
+
+VariableLike: TypeAlias = Variable | npt.ArrayLike
+
+_SCALARS = (bool, int, float)
+
+
+def as_variable(x: VariableLike, dtype: DType | None = None) -> Variable:
+    """Return `x` as a variable: itself, or a constant.
+
+    Python numbers, and lists of them, get the default dtypes (`dtype` if given); NumPy arrays and
+    scalars keep theirs.
+
+    Raises
+    ------
+    DTypeError
+        If `x` cannot be an array of a supported dtype.
+    """
+    if isinstance(x, Variable):
+        return x
+    if isinstance(x, _SCALARS):
+        return constant(x, dtype or scalar_dtype(x))
+    return Variable(array_of(x, dtype))
+
+
+def constant(value: bool | float, dtype: DType) -> Variable:
+    """Return a number as a 0-d variable; the same variable for the same number."""
+    known = _constants.get((value, dtype))
+    if known is not None and (value or math.copysign(1.0, value) > 0):
+        return known
+    made = Variable(_scalar_array(value, dtype))
+    if len(_constants) < _MANY and (value or math.copysign(1.0, value) > 0):
+        _constants[value, dtype] = made
+    return made
+
+
+_constants: dict[tuple[bool | float, DType], Variable] = {}
+_MANY = 1000
+
+
+def array_of(x: npt.ArrayLike, dtype: DType | None = None) -> npt.NDArray[Any]:
+    """Return `x` as a C-contiguous array of a supported dtype, sharing memory where possible."""
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise DTypeError(f"a list of unequal rows is no array: {error}") from None
+    if dtype is None:
+        strong = isinstance(x, np.ndarray | np.generic) or hasattr(x, "__array__")
+        dtype = array.dtype if strong else _default_for(array)
+    try:
+        return np.require(array, check_dtype(dtype), "C")
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"cannot make a variable of {type(x).__name__}: {error}") from None
+
+
+def _default_for(array: npt.NDArray[Any]) -> DType:
+    return default_float() if array.dtype == FLOAT64 else array.dtype
+
+
+def _scalar_array(value: bool | float, dtype: DType) -> npt.NDArray[Any]:
+    if dtype.kind in "iu" and isinstance(value, int):
+        info = np.iinfo(dtype)
+        if not info.min <= value <= info.max:
+            raise DTypeError(f"the number {value} does not fit {dtype}.")
+    return np.array(value, dtype)
+
+
+def cast(x: Variable, dtype: DType) -> Variable:
+    """Return `x` as `dtype`; itself if it has that dtype already."""
+    from wengert.ops.cast import cast_p
+
+    value = x.value
+    if value is not None:
+        if value.dtype == dtype:
+            return x
+    elif x.aval == (x.shape, dtype, False):
+        return x
+    result: Variable = bind(cast_p, (x,), {"dtype": dtype})
+    return result
+
+
+def promoted(x: VariableLike, y: VariableLike) -> tuple[Variable, Variable]:
+    """Return `x` and `y` as variables of their common dtype."""
+    weak_x, weak_y = _weak_value(x), _weak_value(y)
+    if weak_x is not None and weak_y is None:
+        y = as_variable(y)
+        dtype = weak_dtype(weak_x, y.dtype)
+    elif weak_y is not None and weak_x is None:
+        x = as_variable(x)
+        dtype = weak_dtype(weak_y, x.dtype)
+    elif weak_x is not None:
+        if isinstance(x, Variable) or isinstance(y, Variable):
+            return as_variable(x, FLOAT64), as_variable(y, FLOAT64)
+        x, y = as_variable(x), as_variable(y)
+        dtype = promote(x.dtype, y.dtype)
+    else:
+        x, y = as_variable(x), as_variable(y)
+        dtype = promote(x.dtype, y.dtype)
+    return _to(x, dtype), _to(y, dtype)
+
+
+def _to(x: VariableLike, dtype: DType) -> Variable:
+    return cast(x, dtype) if isinstance(x, Variable) else as_variable(x, dtype)
+
+
+def _weak_value(x: VariableLike) -> bool | int | float | None:
+    """Return a number of the kind of `x` if it is weak, else None."""
+    if isinstance(x, Variable):
+        return 0.0 if x.value is None and x.aval.weak else None
+    return x if isinstance(x, _SCALARS) else None
+
+
+def floating(x: VariableLike) -> Variable:
+    """Return `x` as a variable of a floating-point dtype (integers become the default float)."""
+    variable = as_variable(x)
+    return variable if variable.dtype.kind == "f" else cast(variable, default_float())
+
+
+def apply_binary(primitive: Primitive, x: VariableLike, y: VariableLike) -> Variable:
+    """Bind a binary primitive after promotion; quick where both dtypes are one."""
+    try:
+        if type(y) is float:
+            if x.value.dtype.kind == "f":  # type: ignore[union-attr]
+                return bind(primitive, (x, constant(y, x.value.dtype)))  # type: ignore[no-any-return, union-attr, arg-type]
+        elif x.value.dtype is y.value.dtype:  # type: ignore[union-attr]
+            return bind(primitive, (x, y))  # type: ignore[no-any-return, arg-type]
+    except AttributeError:
+        pass
+    return bind(primitive, promoted(x, y))  # type: ignore[no-any-return]
+
+
+def apply_unary_float(primitive: Primitive, x: VariableLike) -> Variable:
+    """Bind a unary primitive of floating-point functions."""
+    try:
+        if x.value.dtype.kind == "f":  # type: ignore[union-attr]
+            return bind(primitive, (x,))  # type: ignore[no-any-return, arg-type]
+    except AttributeError:
+        pass
+    return bind(primitive, (floating(x),))  # type: ignore[no-any-return]

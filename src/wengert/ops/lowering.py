@@ -1,0 +1,293 @@
+"""What the lowering of a primitive is written in: scalar expressions, and kernels over arrays.
+
+A lowering is a function ``lower(kernels, *arrays, **params)`` that returns the output array, or a
+tuple of them. It sees arrays as strided views of memory that somebody else assigns, and builds
+its result from few kinds of kernel: a map of a scalar expression, a reduction, a matrix product,
+a loop. The native compiler provides the two protocols; nothing here knows LLVM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from wengert.graph.dtypes import DType
+from wengert.graph.variable import Aval
+
+
+class Scalar(Protocol):
+    """One element of an array while it is being computed."""
+
+    @property
+    def dtype(self) -> DType:
+        """Its dtype."""
+        ...
+
+
+class View(Protocol):
+    """An array: the element at index i stands at ``offset + sum(i * strides)`` of some memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length along each axis."""
+        ...
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Distance of neighbours along each axis, in elements."""
+        ...
+
+    @property
+    def dtype(self) -> DType:
+        """Data type of the elements."""
+        ...
+
+
+Operand: TypeAlias = Scalar | bool | int | float
+State: TypeAlias = tuple[Scalar, ...]
+Expression: TypeAlias = Callable[..., Scalar]
+
+
+class Expressions(Protocol):
+    """The scalar operations; a Python number takes the dtype of the operand beside it.
+
+    Arithmetic is IEEE arithmetic in the dtype of the operands, as NumPy does it: nothing is
+    reordered, contracted or assumed to be finite. For bool, `add` is "or" and `mul` is "and".
+    """
+
+    def constant(self, value: bool | float, dtype: DType) -> Scalar:
+        """Return a number."""
+        ...
+
+    def cast(self, x: Scalar, dtype: DType) -> Scalar:
+        """Return `x` in another dtype, as C converts (to bool: whether it is not zero)."""
+        ...
+
+    def add(self, x: Operand, y: Operand) -> Scalar:
+        """Return ``x + y``."""
+        ...
+
+    def sub(self, x: Operand, y: Operand) -> Scalar:
+        """Return ``x - y``."""
+        ...
+
+    def mul(self, x: Operand, y: Operand) -> Scalar:
+        """Return ``x * y``."""
+        ...
+
+    def div(self, x: Operand, y: Operand) -> Scalar:
+        """Return ``x / y`` of floats."""
+        ...
+
+    def neg(self, x: Scalar) -> Scalar:
+        """Return ``-x``."""
+        ...
+
+    def absolute(self, x: Scalar) -> Scalar:
+        """Return the absolute value."""
+        ...
+
+    def sqrt(self, x: Scalar) -> Scalar:
+        """Return the square root, correctly rounded."""
+        ...
+
+    def call(self, function: str, *xs: Scalar) -> Scalar:
+        """Return the value of a function of C's mathematical library, such as ``"exp"``."""
+        ...
+
+    def compare(self, relation: str, x: Operand, y: Operand) -> Scalar:
+        """Return whether ``x relation y``: one of ``== != < <= > >=``; only ``!=`` holds of NaN."""
+        ...
+
+    def is_nan(self, x: Scalar) -> Scalar:
+        """Return whether `x` is NaN."""
+        ...
+
+    def both(self, x: Scalar, y: Scalar) -> Scalar:
+        """Return the bitwise "and"."""
+        ...
+
+    def either(self, x: Scalar, y: Scalar) -> Scalar:
+        """Return the bitwise "or"."""
+        ...
+
+    def differ(self, x: Scalar, y: Scalar) -> Scalar:
+        """Return the bitwise exclusive "or"."""
+        ...
+
+    def invert(self, x: Scalar) -> Scalar:
+        """Return the bitwise opposite."""
+        ...
+
+    def shift_right(self, x: Scalar, places: int) -> Scalar:
+        """Return unsigned `x` without its lowest bits."""
+        ...
+
+    def mul_high(self, x: Scalar, y: Scalar) -> Scalar:
+        """Return the upper half of the product of unsigned integers."""
+        ...
+
+    def where(self, condition: Scalar, x: Operand, y: Operand) -> Scalar:
+        """Return `x` where the condition holds, else `y`."""
+        ...
+
+    def load(self, array: View, *index: Operand) -> Scalar:
+        """Return an element; the index must be in range (see `require`)."""
+        ...
+
+    def store(self, value: Scalar, array: View, *index: Operand) -> None:
+        """Write an element."""
+        ...
+
+    def require(self, condition: Scalar, failure: str) -> None:
+        """Let the call end with an IndexError saying `failure` if the condition does not hold."""
+        ...
+
+    def fold(
+        self, length: int, start: State, step: Callable[[Scalar, State], State]
+    ) -> State:
+        """Return the last of the states ``step(i, state)``, for i from 0 to `length` - 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reducer:
+    """An associative and commutative operation on states of one or more scalars.
+
+    Attributes
+    ----------
+    identity : callable
+        ``identity(e)``: the state that changes nothing.
+    combine : callable
+        ``combine(e, state, state)``: the state of both.
+    """
+
+    identity: Callable[[Expressions], State]
+    combine: Callable[[Expressions, State, State], State]
+
+
+class Kernels(Protocol):
+    """The kernels that a lowering is built from. Each makes new arrays, or views of old ones."""
+
+    @property
+    def outputs(self) -> tuple[Aval, ...]:
+        """Shapes and dtypes of the operation's outputs."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """The user's line, such as ``" (train.py:12)"``, to end the message of a failure with."""
+        ...
+
+    def empty(self, shape: Sequence[int], dtype: DType) -> View:
+        """Return a new contiguous array, to be written."""
+        ...
+
+    def constant(self, value: bool | float, shape: Sequence[int], dtype: DType) -> View:
+        """Return the array, stored nowhere, whose every element is one number."""
+        ...
+
+    def counter(self, shape: Sequence[int], axis: int) -> View:
+        """Return the array of int64, stored nowhere, whose elements are their index on `axis`."""
+        ...
+
+    def view(
+        self, x: View, shape: Sequence[int], strides: Sequence[int], offset: int = 0
+    ) -> View:
+        """Return other elements of the memory of `x`, as `strides` and `offset` (elements) say."""
+        ...
+
+    def reshape(self, x: View, shape: Sequence[int]) -> View:
+        """Return the elements in another shape: a view where the strides allow, else a copy."""
+        ...
+
+    def copy(self, x: View) -> View:
+        """Return the elements in new contiguous memory."""
+        ...
+
+    def map(
+        self,
+        expression: Expression,
+        *xs: View,
+        shape: Sequence[int] | None = None,
+        dtype: DType | None = None,
+        reads: Sequence[View] = (),
+        cost: int = 1,
+    ) -> View:
+        """Return ``expression(e, *elements)`` for each index.
+
+        Parameters
+        ----------
+        expression : callable
+            The scalar expression.
+        *xs : View
+            Operands; they broadcast.
+        shape, dtype : optional
+            Of the result; by default the broadcast shape, and the dtype of the first operand.
+        reads : sequence of View
+            What the expression reads besides, through `Expressions.load`.
+        cost : int
+            About how many nanoseconds an element takes.
+        """
+        ...
+
+    def write(self, target: View, expression: Expression, *xs: View) -> None:
+        """Set the elements of `target`, a view of a new array, to ``expression(e, *elements)``."""
+        ...
+
+    def reduce(
+        self,
+        reducer: Reducer,
+        axes: Sequence[int],
+        *xs: View,
+        lift: Callable[..., State] | None = None,
+        dtypes: Sequence[DType] | None = None,
+    ) -> tuple[View, ...]:
+        """Reduce over `axes` of the operands, which have one shape.
+
+        ``lift(e, *elements)`` makes a state of elements (by default the elements are the state);
+        there is one result for each scalar of the state, of `dtypes` (by default those of the
+        operands). The order of combination is a fixed tree that depends on shapes alone.
+        """
+        ...
+
+    def matmul(self, x: View, y: View) -> View:
+        """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
+        ...
+
+    def each(
+        self,
+        shape: Sequence[int],
+        body: Callable[..., None],
+        *,
+        reads: Sequence[View] = (),
+        writes: Sequence[View],
+        parallel: bool = False,
+    ) -> None:
+        """Run ``body(e, *index)`` for each index of `shape`, in order, or in any if `parallel`."""
+        ...
+
+
+def identity(e: Expressions, x: Scalar) -> Scalar:
+    """Return `x`: the expression of a copy."""
+    del e
+    return x
+
+
+def elementwise(expression: Expression, cost: int = 1) -> Callable[..., View]:
+    """Return the lowering of an elementwise primitive: ``expression(e, *elements, **params)``."""
+
+    def lower(kernels: Kernels, *xs: View, **params: Any) -> View:
+        def build(e: Expressions, *elements: Scalar) -> Scalar:
+            return expression(e, *elements, **params)
+
+        (out,) = kernels.outputs
+        return kernels.map(build, *xs, shape=out.shape, dtype=out.dtype, cost=cost)
+
+    return lower
+
+
+def function(name: str, cost: int = 10) -> Callable[..., View]:
+    """Return the lowering of an elementwise primitive that C's mathematical library has."""
+    return elementwise(lambda e, *xs: e.call(name, *xs), cost)
