@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from wengert.graph.dtypes import BOOL as bool  # noqa: A004, N811
-from wengert.graph.dtypes import FLOAT32 as float32  # noqa: N811
-from wengert.graph.dtypes import FLOAT64 as float64  # noqa: N811
-from wengert.graph.dtypes import INT32 as int32  # noqa: N811
-from wengert.graph.dtypes import INT64 as int64  # noqa: N811
-from wengert.graph.dtypes import UINT64 as uint64  # noqa: N811
+from wengert.graph.dtypes import BOOL as bool
+from wengert.graph.dtypes import FLOAT32 as float32
+from wengert.graph.dtypes import FLOAT64 as float64
+from wengert.graph.dtypes import INT32 as int32
+from wengert.graph.dtypes import INT64 as int64
+from wengert.graph.dtypes import UINT64 as uint64
 from wengert.graph.dtypes import set_default_dtype
 from wengert.graph.errors import (
     DTypeError,
@@ -45,6 +45,7 @@ from wengert.tensor.functions import (
     conv2d,
     cos,
     cross_entropy,
+    cumulative_prod,
     cumulative_sum,
     divide,
     einsum,
@@ -57,6 +58,7 @@ from wengert.tensor.functions import (
     eye,
     flatten,
     flip,
+    floor,
     full,
     gelu,
     greater,
@@ -70,6 +72,7 @@ from wengert.tensor.functions import (
     log,
     log1p,
     log_softmax,
+    logaddexp,
     logical_and,
     logical_not,
     logical_or,
@@ -139,7 +142,7 @@ from wengert.tensor.vmap import hessian, jacobian, vmap
 
 if TYPE_CHECKING:
     from wengert import data, interop, nn, optim, train
-    from wengert.compile.function import compile  # noqa: A004
+    from wengert.compile.function import compile
     from wengert.compile.settings import disable_compile
 
 __version__ = "0.1.0"
@@ -192,6 +195,7 @@ __all__ = [
     "conv2d",
     "cos",
     "cross_entropy",
+    "cumulative_prod",
     "cumulative_sum",
     "custom_jvp",
     "custom_vjp",
@@ -212,6 +216,7 @@ __all__ = [
     "flip",
     "float32",
     "float64",
+    "floor",
     "full",
     "full_like",
     "gelu",
@@ -235,6 +240,7 @@ __all__ = [
     "log",
     "log1p",
     "log_softmax",
+    "logaddexp",
     "logical_and",
     "logical_not",
     "logical_or",

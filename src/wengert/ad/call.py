@@ -23,6 +23,7 @@ from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.batching import with_batch
 from wengert.ops.derivatives import Rules, emit, zeros_like
+from wengert.ops.lowering import Kernels, View
 
 
 def close(graph: Graph) -> tuple[Graph, tuple[Variable, ...]]:
@@ -44,6 +45,11 @@ def _infer(*avals: Aval, graph: Graph, **rules: Any) -> tuple[Aval, ...]:
 def _evaluate(*arrays: Array, graph: Graph, **rules: Any) -> tuple[Array, ...]:
     del rules
     return evaluate_now(graph, arrays)
+
+
+def _lower(kernels: Kernels, *xs: View, graph: Graph, **rules: Any) -> tuple[View, ...]:
+    del rules
+    return kernels.inline(graph, *xs)
 
 
 def _rerun(
@@ -139,6 +145,7 @@ checkpoint_p = register(
         batch=_batch_checkpoint,
         samples=_checkpoint_samples,
         several=True,
+        lower=_lower,
     )
 )
 
@@ -221,8 +228,7 @@ def _batched_rule(
         made, made_flags = batch(Graph(lanes, found, "rule"), values, flags, size)
         wanted = batched if along == "ys" else out_batched
         return [
-            _fit(v, has, want, size)
-            for v, has, want in zip(made, made_flags, wanted, strict=True)
+            _fit(v, has, want, size) for v, has, want in zip(made, made_flags, wanted, strict=True)
         ]
 
     return apply
@@ -276,5 +282,6 @@ custom_p = register(
         batch=_batch_custom,
         samples=_custom_samples,
         several=True,
+        lower=_lower,
     )
 )

@@ -7,15 +7,15 @@ contributions are added into one buffer as they arrive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from wengert.ad.tape import Tape, record_tape
+from wengert.graph import sharing
 from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Contribution, Indexed
-from wengert.graph import sharing
 from wengert.graph.variable import Operation, Variable
 from wengert.ops.arithmetic import add_p
 from wengert.ops.derivatives import zeros_like
@@ -91,9 +91,9 @@ class CotangentTable:
             del self._bars[x]
         return bar
 
-    def items(self) -> Iterable[tuple[Variable, Variable]]:
-        """Return what has not been taken: the cotangents of the leaves."""
-        return self._bars.items()
+    def variables(self) -> list[Variable]:
+        """Return the variables whose cotangents have not been taken: the leaves."""
+        return list(self._bars)
 
 
 def pull(
@@ -216,4 +216,3 @@ def vjp(
 
 def _depends_on_outside(x: Variable) -> bool:
     return x.op is not None and any(z.requires_grad for z in x.op.inputs)
-

@@ -117,9 +117,7 @@ def _walk(outputs: Sequence[Variable], since: int) -> list[Variable]:
             raise _freed(op)
         seen.add(op)
         results.append(v)
-        for x in op.inputs:
-            if x.requires_grad and x.op is not None:
-                stack.append(x)
+        stack.extend(x for x in op.inputs if x.requires_grad and x.op is not None)
     results.sort(key=_serial)
     return results
 

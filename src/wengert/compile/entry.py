@@ -184,7 +184,7 @@ def argument_aval(leaf: Any) -> Aval | None:
     """Return the shape and dtype of an argument that becomes an input; None if it is static."""
     if is_leaf_cell(leaf):
         return None
-    if isinstance(leaf, float):
+    if type(leaf) is float:
         return Aval((), FLOAT64, weak=True)
     if not is_array(leaf):
         return None
@@ -200,10 +200,7 @@ def _effects(
     writes: Sequence[Write], trace: Trace, first_cell: int, outputs: list[Variable]
 ) -> list[Effect]:
     """Return what the function changed; add the new values to `outputs`."""
-    lifted = {
-        id(cell): (place, v)
-        for place, (cell, v) in enumerate(trace.cell_inputs, first_cell)
-    }
+    lifted = {id(cell): (place, v) for place, (cell, v) in enumerate(trace.cell_inputs, first_cell)}
     effects: list[Effect] = []
     for write in writes:
         if write.after is write.before:

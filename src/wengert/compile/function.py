@@ -17,7 +17,7 @@ import numpy as np
 from wengert.compile.entry import Entry, argument_aval, build, is_leaf_cell
 from wengert.compile.settings import default_threads
 from wengert.graph.dtypes import Array, default_float
-from wengert.graph.mode import MODE
+from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import argument_names
@@ -56,7 +56,7 @@ class CompiledFunction:
         the Python function itself is run, so that derivatives pass through it as usual.
         """
         leaves, spec = pytree.flatten((args, kwargs))
-        if MODE.trace is not None or any(_is_recorded(leaf) for leaf in leaves):
+        if THREAD.now.trace is not None or any(_is_recorded(leaf) for leaf in leaves):
             return self.function(*args, **kwargs)
         entry = self._entry(args, kwargs, leaves, spec)
         return entry([_array(leaf) for leaf in leaves if argument_aval(leaf) is not None])
@@ -64,7 +64,12 @@ class CompiledFunction:
     def _entry(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
     ) -> Entry:
-        key = (spec, tuple(_leaf_key(leaf) for leaf in leaves), MODE.recording, default_float())
+        key = (
+            spec,
+            tuple(_leaf_key(leaf) for leaf in leaves),
+            THREAD.now.recording,
+            default_float(),
+        )
         entries = self._entries.setdefault(key, [])
         reason = "first call" if not self.compilations else "new argument shapes or values"
         for entry in entries:
@@ -104,13 +109,13 @@ def _is_recorded(leaf: Any) -> bool:
         return False
     variable = leaf._variable
     recorded = variable.requires_grad and not is_leaf_cell(leaf)
-    return variable.value is None or (recorded and MODE.recording)
+    return variable.value is None or (recorded and THREAD.now.recording)
 
 
 def _leaf_key(leaf: Any) -> Any:
     if is_leaf_cell(leaf):
         return ("cell", id(leaf))
-    if isinstance(leaf, float):
+    if type(leaf) is float:
         return float
     aval = argument_aval(leaf)
     if aval is not None:
@@ -126,7 +131,7 @@ def _leaf_key(leaf: Any) -> Any:
 
 
 def _array(leaf: Any) -> Array:
-    if isinstance(leaf, float):
+    if type(leaf) is float:
         return np.asarray(leaf, np.float64)
     return np.ascontiguousarray(read(leaf).concrete("a compiled function")).reshape(leaf.shape)
 
@@ -137,7 +142,7 @@ def compile(function: Callable[..., Any], *, threads: int | None = None) -> Comp
 def compile(
     function: None = None, *, threads: int | None = None
 ) -> Callable[[Callable[..., Any]], CompiledFunction]: ...
-def compile(  # noqa: A001  (the name that users of every framework look for)
+def compile(
     function: Callable[..., Any] | None = None, *, threads: int | None = None
 ) -> CompiledFunction | Callable[[Callable[..., Any]], CompiledFunction]:
     """Return `function` compiled to native code: a value, a gradient, or a whole training step.

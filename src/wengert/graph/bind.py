@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from wengert.graph import sharing
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Params, Primitive
-from wengert.graph import sharing
 from wengert.graph.source import caller, describe
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval, Operation, Variable
@@ -140,6 +140,7 @@ def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: P
         result = primitive.infer(*avals, **params)
     except (ShapeError, DTypeError) as error:
         raise located(error) from None
+    results: tuple[Any, ...] = tuple(result) if primitive.several else (result,)
     op = _record(primitive, inputs, params)
     differentiable = (
         THREAD.now.recording
@@ -149,7 +150,6 @@ def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: P
     # Numbers that meet only weak variables do not make the result strong, as ``1 - lr``.
     weak = primitive.name != "cast" and any(aval.weak for aval in avals)
     weak = weak and all(x.value is not None or x.aval.weak for x in inputs)
-    several = primitive.several
     outputs = tuple(
         Variable.abstract(
             Aval(aval.shape, aval.dtype, weak and aval.dtype.kind == "f"),
@@ -158,9 +158,9 @@ def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: P
             differentiable and aval.dtype.kind == "f",
             index,
         )
-        for index, aval in enumerate(result if several else (result,))
+        for index, aval in enumerate(results)
     )
-    if several:
+    if primitive.several:
         op.set_outputs(outputs)
         return outputs
     return outputs[0]

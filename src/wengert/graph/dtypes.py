@@ -97,7 +97,7 @@ def promote(a: DType, b: DType) -> DType:
     if b.kind == "f" and a.kind != "f":
         return b
     widened = np.promote_types(a, b)
-    if widened.kind != a.kind and widened.kind != b.kind:
+    if widened.kind not in {a.kind, b.kind}:
         raise TypeError(f"dtypes {a} and {b} have no common integer dtype; cast one of them.")
     return check_dtype(widened)
 

@@ -19,6 +19,8 @@ from wengert.graph.variable import Operation, Variable
 class Graph:
     """A function of variables, as the ordered list of its operations.
 
+    Printed, it shows one operation a line. `wengert.trace` makes one from a Python function.
+
     Attributes
     ----------
     inputs : tuple of Variable
@@ -31,6 +33,13 @@ class Graph:
         The Wengert list: each operation stands after those that it depends on.
     name : str
         What was traced.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> graph = wg.trace(lambda x: x + x)(wg.ones(2))
+    >>> len(graph.operations), graph.outputs[0].shape
+    (1, (2,))
     """
 
     def __init__(

@@ -21,6 +21,9 @@ Outputs: TypeAlias = Variable | tuple[Variable, ...]
 Kind: TypeAlias = Literal["kink", "jump", "pole", "domain", "indeterminate"]
 
 
+Intervals: TypeAlias = tuple[tuple[float, float] | None, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Indexed:
     """A cotangent that touches only a part of its variable, kept in that form.
@@ -89,14 +92,14 @@ class Nonsmooth:
         defined and gives NaN; *indeterminate*: a product of zero and infinity.
     where : callable
         ``where(y, *xs, **params)`` in Wengert's own operations: a boolean variable, true at hits.
-    interval : tuple of (low, high) or None
-        For each input, the interval of possible slopes at a hit (a kink's one-sided derivatives),
-        as numbers; None where the notion does not apply.
+    interval : tuple of (low, high) or None, or callable
+        For each input, the interval of possible slopes at a hit (a kink's one-sided derivatives);
+        None where the notion does not apply. ``interval(**params)`` where it depends on them.
     """
 
     kind: Kind
     where: Callable[..., Variable]
-    interval: tuple[tuple[float, float] | None, ...] = ()
+    interval: Intervals | Callable[..., Intervals] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,7 @@ def format_graph(graph: Graph) -> str:
     tail = ", ".join(f"{names[v]}: {v.aval}" for v in graph.outputs)
     lines = [f"graph {graph.name}({head}) -> ({tail}):"]
     lines.extend(
-        f"  {names[v]}: {v.aval} = {_constant(v)}"
-        for v in graph.free
-        if not _is_inline(v)
+        f"  {names[v]}: {v.aval} = {_constant(v)}" for v in graph.free if not _is_inline(v)
     )
     lines.extend(
         _format_operation(op, place, graph, names, places)

@@ -7,13 +7,17 @@ What the cells were bound to at the end is kept, so that the transform can carry
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Aval, Leaf, Variable, next_serial
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Cell(Protocol):
@@ -197,3 +201,16 @@ class Trace:
             if entry.attribute != "_variable" or entry.after is not lifted.get(id(entry.cell))
         ]
         self._journal = {}
+
+
+def composite(function: Callable[P, R]) -> Callable[P, R]:
+    """Let traces remember which operations belong to a call of `function`; see `Trace.call`."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        trace = THREAD.now.trace
+        if trace is None:
+            return function(*args, **kwargs)
+        return trace.call(function, *args, **kwargs)  # type: ignore[no-any-return]
+
+    return called

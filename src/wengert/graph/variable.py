@@ -62,6 +62,8 @@ class Variable:
     __slots__ = ("__weakref__", "_aval", "_name", "index", "op", "requires_grad", "trace", "value")
 
     value: Array | None
+    trace: Trace | None
+    _aval: Aval
 
     def __init__(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from wengert.graph.errors import InvalidGraphError
 from wengert.graph.graph import Graph
 from wengert.graph.primitive import registry
-from wengert.graph.variable import Aval, Operation, Variable
+from wengert.graph.variable import Operation, Variable
 
 
 def verify(graph: Graph) -> None:
@@ -20,6 +22,11 @@ def verify(graph: Graph) -> None:
     ------
     InvalidGraphError
         At the first rule that is broken, naming the operation and its line.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.verify(wg.trace(lambda x: x + x)(wg.ones(2)))
     """
     if len(set(graph.inputs)) != len(graph.inputs):
         raise InvalidGraphError(f"{graph.name}: two inputs are the same variable.")
@@ -43,7 +50,7 @@ def _verify_operation(graph: Graph, op: Operation, known: set[Variable]) -> None
         if x not in known:
             raise InvalidGraphError(f"{graph.name}: {op!r} uses {x!r} before it is made.")
     inferred = op.primitive.infer(*(x.aval for x in op.inputs), **op.params)
-    expected: tuple[Aval, ...] = inferred if op.primitive.several else (inferred,)
+    expected: tuple[Any, ...] = tuple(inferred) if op.primitive.several else (inferred,)
     results = graph.results(op)
     if len(expected) != len(results):
         raise InvalidGraphError(

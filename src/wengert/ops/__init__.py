@@ -1,0 +1,1 @@
+"""The primitives, each in one record, and what is composed of them."""

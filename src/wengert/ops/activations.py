@@ -12,7 +12,7 @@ from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
-from wengert.ops import compare
+from wengert.ops import compare, lower_reductions
 from wengert.ops.arithmetic import cotangent_mul
 from wengert.ops.batching import batch_by_axes, batch_elementwise
 from wengert.ops.convert import VariableLike, as_variable, floating, promoted
@@ -28,6 +28,8 @@ from wengert.ops.define import (
 )
 from wengert.ops.derivatives import Elementwise, Rules, aligned, emit
 from wengert.ops.exponential import erf, exp, sigmoid, tanh
+from wengert.ops.lower_reductions import greater_of
+from wengert.ops.lowering import Expression, Expressions, Scalar, View, elementwise
 from wengert.ops.shapes import Shape, need_float, normalize_axes
 
 Axes = tuple[int, ...]
@@ -112,7 +114,11 @@ def _softmax_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterable
 
 
 def _define_softmax(
-    name: str, evaluate: Callable[..., Any], rules: Rules, notation: str
+    name: str,
+    evaluate: Callable[..., Any],
+    rules: Rules,
+    notation: str,
+    lower: Callable[..., View],
 ) -> Primitive:
     def infer(x: Aval, axes: Axes) -> Aval:
         del axes
@@ -128,6 +134,7 @@ def _define_softmax(
             derivative=rules,
             batch=batch_by_axes,
             samples=_softmax_samples,
+            lower=lower,
         )
     )
 
@@ -137,13 +144,24 @@ softmax_p = _define_softmax(
     _evaluate_softmax,
     _jacobian_rules(_pull_softmax, _pull_softmax),
     r"\operatorname{{softmax}}({0})",
+    lower_reductions.softmax,
 )
 log_softmax_p = _define_softmax(
     "log_softmax",
     _evaluate_log_softmax,
     _jacobian_rules(_pull_log_softmax, _push_log_softmax),
     r"\log \operatorname{{softmax}}({0})",
+    lower_reductions.log_softmax,
 )
+
+
+def _logaddexp(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
+    """Return the sum of the greater and of the logarithm of 1 + exp(-distance)."""
+    top = greater_of(e, x, y)
+    distance = e.neg(e.absolute(e.sub(x, y)))
+    apart = e.add(top, e.call("log1p", e.call("exp", distance)))
+    return e.where(e.compare("==", x, y), e.add(x, math.log(2.0)), apart)
+
 
 softplus_p = define_unary(
     "softplus",
@@ -151,6 +169,7 @@ softplus_p = define_unary(
     lambda y, x: sigmoid(x),
     r"\log(1 + e^{{{0}}})",
     unary_samples(normal, _TINY, _LARGE),
+    lower=elementwise(lambda e, x: _logaddexp(e, x, e.constant(0, x.dtype)), 20),
 )
 logaddexp_p = define_binary(
     "logaddexp",
@@ -159,25 +178,22 @@ logaddexp_p = define_binary(
     r"\log(e^{{{0}}} + e^{{{1}}})",
     binary_samples(magnitudes(normal, (1e-8, 1.0)), _LARGE),
     kinds="f",
+    lower=elementwise(_logaddexp, 20),
 )
-
-
-def _choose(x: Variable, above: float, below: Variable | float) -> Variable:
-    """Return `above` where `x` is positive and `below` elsewhere."""
-    positive = compare.greater(x, 0.0)
-    low = below if isinstance(below, Variable) else as_variable(below, x.dtype)
-    return emit("where", positive, as_variable(above, x.dtype), low)  # type: ignore[no-any-return]
 
 
 def _define_bent(
     name: str,
     parameter: str,
     evaluate: Callable[..., Any],
-    slope_below: Callable[[Variable, float], Variable | float],
+    slope_below: Callable[[Variable, float], Variable],
     notation: str,
-    bent: Callable[[float], bool],
+    expression: Expression,
 ) -> Primitive:
-    """Define a function that is x above 0 and something else, by one parameter, below."""
+    """Define a function that is x above 0 and something else below.
+
+    Its one parameter is the slope that it has on approaching 0 from below.
+    """
 
     def infer(x: Aval, **params: float) -> Aval:
         del params
@@ -186,15 +202,22 @@ def _define_bent(
 
     def partial(y: Variable, x: Variable, **params: float) -> Variable:
         del y
-        return _choose(x, 1.0, slope_below(x, params[parameter]))
+        slope = params[parameter]
+        # At 0, the smaller of the two slopes.
+        above = compare.greater(x, 0.0) if slope <= 1 else compare.greater_equal(x, 0.0)
+        one = as_variable(1.0, x.dtype)
+        return emit("where", above, one, slope_below(x, slope))  # type: ignore[no-any-return]
 
     def hits(y: Variable, x: Variable, **params: float) -> Variable:
         del y
         at_zero = compare.equal(x, 0.0)
-        return at_zero if bent(params[parameter]) else compare.logical_and(at_zero, False)
+        return compare.logical_and(at_zero, False) if params[parameter] == 1 else at_zero
+
+    def slopes(**params: float) -> tuple[tuple[float, float]]:
+        return ((min(params[parameter], 1.0), max(params[parameter], 1.0)),)
 
     def samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterable[Sample]:
-        for value in (0.1, 1.0):
+        for value in (0.1, 1.0, 1.5):
             for sample in unary_samples(nonzero, _TINY, _LARGE)(rng, dtype):
                 yield Sample(sample.inputs, {parameter: value})
 
@@ -207,7 +230,8 @@ def _define_bent(
             derivative=Elementwise(partial),
             batch=batch_elementwise,
             samples=samples,
-            nonsmooth=(Nonsmooth("kink", hits, ((0.0, 1.0),)),),
+            nonsmooth=(Nonsmooth("kink", hits, slopes),),
+            lower=elementwise(expression, 10),
         )
     )
 
@@ -224,17 +248,25 @@ leaky_relu_p = _define_bent(
     "leaky_relu",
     "slope",
     _evaluate_leaky_relu,
-    lambda x, slope: slope,
+    lambda x, slope: as_variable(slope, x.dtype),
     r"\operatorname{{leaky\_relu}}({0})",
-    lambda slope: slope != 1,
+    lambda e, x, slope: e.where(e.compare(">", x, 0), x, e.mul(x, slope)),
 )
+
+
+def _elu(e: Expressions, x: Scalar, alpha: float) -> Scalar:
+    negative = e.where(e.compare("<", x, 0), x, 0)
+    below = e.mul(e.call("expm1", e.where(e.is_nan(x), x, negative)), alpha)
+    return e.where(e.compare(">", x, 0), x, below)
+
+
 elu_p = _define_bent(
     "elu",
     "alpha",
     _evaluate_elu,
     lambda x, alpha: alpha * exp(x),
     r"\operatorname{{elu}}({0})",
-    lambda alpha: alpha != 1,
+    _elu,
 )
 
 
@@ -359,8 +391,7 @@ def gelu(x: VariableLike, approximate: str = "none") -> Variable:
 def leaky_relu(x: VariableLike, negative_slope: float = 0.01) -> Variable:
     """Return `x` where positive and ``negative_slope * x`` elsewhere.
 
-    At 0, a kink, the derivative returned is `negative_slope`: for slopes from 0 to 1, the
-    subgradient of least norm.
+    At 0, a kink, the derivative returned is the smaller of the two slopes.
 
     Parameters
     ----------
@@ -381,8 +412,8 @@ def leaky_relu(x: VariableLike, negative_slope: float = 0.01) -> Variable:
 def elu(x: VariableLike, alpha: float = 1.0) -> Variable:
     """Return `x` where positive and ``alpha * (exp(x) - 1)`` elsewhere.
 
-    If `alpha` is 1 the slope is continuous. If not, the derivative returned at 0 is `alpha`: for
-    values from 0 to 1, the subgradient of least norm.
+    If `alpha` is 1 the slope is continuous. If not, 0 is a kink: the derivative returned there is
+    the smaller of the two slopes.
 
     Parameters
     ----------

@@ -8,8 +8,7 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, default_float
-from wengert.graph.errors import DTypeError
-from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
+from wengert.graph.primitive import Nonsmooth, Primitive, register
 from wengert.graph.variable import Aval, Variable, operators
 from wengert.ops import compare
 from wengert.ops.batching import batch_elementwise
@@ -17,7 +16,8 @@ from wengert.ops.convert import (
     VariableLike,
     apply_binary,
     apply_unary_float,
-    as_variable, cast,
+    as_variable,
+    cast,
     promoted,
 )
 from wengert.ops.define import (
@@ -27,17 +27,35 @@ from wengert.ops.define import (
     magnitudes,
     nonzero,
     normal,
-    positive,
     unary_samples,
 )
 from wengert.ops.derivatives import Elementwise
-from wengert.ops.shapes import broadcast_shapes, need_float, same_dtype
+from wengert.ops.lower_reductions import greater_of
+from wengert.ops.lowering import Expressions, Scalar, elementwise, function
+from wengert.ops.shapes import broadcast_shapes, same_dtype
 
 _ANY = magnitudes(normal, (1e-8, 1.0, 1e8))
 
 
+_ZERO: dict[str, Array] = {char: np.zeros((), char) for char in "fd"}
+
+
+def _away_from_integers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.asarray(rng.integers(-5, 5, shape) + rng.uniform(0.2, 0.8, shape))
+
+
+def _huge(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return 1e6 * _away_from_integers(rng, shape) + 0.5
+
+
+def _sign(e: Expressions, x: Scalar) -> Scalar:
+    """Return the sign; NaN is its own, and both zeros have the sign +0."""
+    negative = e.where(e.compare("<", x, 0), -1, e.where(e.compare("==", x, 0), 0, x))
+    return e.where(e.compare(">", x, 0), 1, negative)
+
+
 def _add_inplace(buffer: Array, y: Array) -> Array:
-    return np.add(buffer, y, out=buffer)  # type: ignore[no-any-return]
+    return np.add(buffer, y, out=buffer)
 
 
 add_p = define_binary(
@@ -47,9 +65,16 @@ add_p = define_binary(
     "{0} + {1}",
     binary_samples(_ANY, _ANY),
     inplace=_add_inplace,
+    lower=elementwise(lambda e, x, y: e.add(x, y)),
 )
 sub_p = define_binary(
-    "sub", np.subtract, (1, -1), "{0} - {1}", binary_samples(_ANY, _ANY), kinds="iuf"
+    "sub",
+    np.subtract,
+    (1, -1),
+    "{0} - {1}",
+    binary_samples(_ANY, _ANY),
+    kinds="iuf",
+    lower=elementwise(lambda e, x, y: e.sub(x, y)),
 )
 mul_p = define_binary(
     "mul",
@@ -57,6 +82,7 @@ mul_p = define_binary(
     (lambda z, x, y: y, lambda z, x, y: x),
     r"{0} \odot {1}",
     binary_samples(_ANY, _ANY),
+    lower=elementwise(lambda e, x, y: e.mul(x, y)),
 )
 div_p = define_binary(
     "div",
@@ -66,8 +92,17 @@ div_p = define_binary(
     binary_samples(normal, magnitudes(nonzero, (1e-4, 1.0, 1e4))),
     nonsmooth=(Nonsmooth("pole", lambda z, x, y: compare.equal(y, 0.0)),),
     kinds="f",
+    lower=elementwise(lambda e, x, y: e.div(x, y)),
 )
-neg_p = define_unary("neg", np.negative, -1, "-{0}", unary_samples(_ANY), only_float=False)
+neg_p = define_unary(
+    "neg",
+    np.negative,
+    -1,
+    "-{0}",
+    unary_samples(_ANY),
+    only_float=False,
+    lower=elementwise(lambda e, x: e.neg(x)),
+)
 abs_p = define_unary(
     "abs",
     np.abs,
@@ -76,6 +111,7 @@ abs_p = define_unary(
     unary_samples(nonzero, magnitudes(nonzero, (1e-8, 1e8))),
     nonsmooth=(Nonsmooth("kink", lambda y, x: compare.equal(x, 0.0), ((-1.0, 1.0),)),),
     only_float=False,
+    lower=elementwise(lambda e, x: e.absolute(x)),
 )
 sign_p = define_unary(
     "sign",
@@ -85,6 +121,16 @@ sign_p = define_unary(
     unary_samples(nonzero, magnitudes(nonzero, (1e-8, 1e8))),
     nonsmooth=(Nonsmooth("jump", lambda y, x: compare.equal(x, 0.0)),),
     only_float=False,
+    lower=elementwise(_sign),
+)
+floor_p = define_unary(
+    "floor",
+    np.floor,
+    0,
+    r"\lfloor {0} \rfloor",
+    unary_samples(_away_from_integers, magnitudes(nonzero, (1e-8,)), _huge),
+    nonsmooth=(Nonsmooth("jump", lambda y, x: compare.equal(x, y)),),
+    lower=function("floor", 2),
 )
 relu_p = define_unary(
     "relu",
@@ -93,129 +139,7 @@ relu_p = define_unary(
     r"\max(0, {0})",
     unary_samples(nonzero, magnitudes(nonzero, (1e-8, 1e8))),
     nonsmooth=(Nonsmooth("kink", lambda y, x: compare.equal(x, 0.0), ((0.0, 1.0),)),),
-)
-
-
-_ZERO = {char: np.zeros((), char) for char in "fd"}
-
-
-def _pow_base_slope(z: Variable, x: Variable, y: Variable) -> Variable:
-    return cotangent_mul(y, power(x, y - 1.0))
-
-
-def _pow_exponent_slope(z: Variable, x: Variable, y: Variable) -> Variable:
-    from wengert.ops.exponential import log
-
-    return cotangent_mul(z, log(x))
-
-
-def _evaluate_pow(x: Array, y: Array) -> Any:
-    return np.power(x, y)
-
-
-pow_p = define_binary(
-    "pow",
-    _evaluate_pow,
-    (_pow_base_slope, _pow_exponent_slope),
-    "{{{0}}}^{{{1}}}",
-    binary_samples(magnitudes(positive, (1e-6, 1.0, 1e6)), normal),
-    nonsmooth=(
-        Nonsmooth("domain", lambda z, x, y: compare.less(x, 0.0)),
-        Nonsmooth(
-            "pole",
-            lambda z, x, y: compare.logical_and(compare.equal(x, 0.0), compare.less(y, 1.0)),
-        ),
-    ),
-    kinds="iuf",
-)
-
-
-def _tie_slopes(wins: Any) -> tuple[Any, Any]:
-    """Return the partials of a maximum or minimum; at a tie each varied operand gets `tie`."""
-
-    def slope(mine: Variable, other: Variable, tie: float) -> Variable:
-        win = wins(mine, other)
-        if tie == 0:
-            return win  # type: ignore[no-any-return]
-        even = cast(compare.equal(mine, other), mine.dtype)
-        return cast(win, mine.dtype) + tie * even
-
-    return (lambda z, x, y, tie: slope(x, y, tie)), (lambda z, x, y, tie: slope(y, x, tie))
-
-
-def _define_extremum(name: str, ufunc: Any, wins: Any, notation: str) -> Primitive:
-    def infer(x: Aval, y: Aval, tie: float) -> Aval:
-        del tie
-        same_dtype(name, x, y)
-        return Aval(broadcast_shapes(name, x.shape, y.shape), x.dtype)
-
-    def samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
-        for sample in binary_samples(_ANY, _ANY)(rng, dtype):
-            yield Sample(sample.inputs, {"tie": 0.5}, sample.differentiable)
-        yield Sample((np.arange(3.0).astype(dtype), np.array(1.5, dtype)), {"tie": 0.0})
-
-    return register(
-        Primitive(
-            name=name,
-            notation=notation,
-            infer=infer,
-            evaluate=lambda x, y, tie: ufunc(x, y),
-            derivative=Elementwise(*_tie_slopes(wins)),
-            batch=batch_elementwise,
-            samples=samples,
-            nonsmooth=(
-                Nonsmooth(
-                    "kink", lambda z, x, y, tie: compare.equal(x, y), ((0.0, 1.0), (0.0, 1.0))
-                ),
-            ),
-        )
-    )
-
-
-maximum_p = _define_extremum("maximum", np.maximum, compare.greater, r"\max({0}, {1})")
-minimum_p = _define_extremum("minimum", np.minimum, compare.less, r"\min({0}, {1})")
-
-
-def _clip_mask(y: Variable, x: Variable, lower: float | None, upper: float | None) -> Variable:
-    if lower is None:
-        assert upper is not None
-        return compare.less(x, upper)
-    inside = compare.greater(x, lower)
-    return inside if upper is None else compare.logical_and(inside, compare.less(x, upper))
-
-
-def _clip_hits(y: Variable, x: Variable, lower: float | None, upper: float | None) -> Variable:
-    bounds = [compare.equal(x, bound) for bound in (lower, upper) if bound is not None]
-    return bounds[0] if len(bounds) == 1 else compare.logical_or(*bounds)
-
-
-def _infer_clip(x: Aval, lower: float | None, upper: float | None) -> Aval:
-    del lower, upper
-    need_float("clip", x)
-    return Aval(x.shape, x.dtype)
-
-
-def _evaluate_clip(x: Array, lower: float | None, upper: float | None) -> Any:
-    return np.clip(x, lower, upper)
-
-
-def _clip_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
-    for bounds in ({"lower": -0.5, "upper": 0.75}, {"lower": None, "upper": 0.1}):
-        for sample in unary_samples(normal, _ANY)(rng, dtype):
-            yield Sample(sample.inputs, bounds)
-
-
-clip_p = register(
-    Primitive(
-        name="clip",
-        notation=r"\operatorname{{clip}}({0})",
-        infer=_infer_clip,
-        evaluate=_evaluate_clip,
-        derivative=Elementwise(_clip_mask),
-        batch=batch_elementwise,
-        samples=_clip_samples,
-        nonsmooth=(Nonsmooth("kink", _clip_hits, ((0.0, 1.0),)),),
-    )
+    lower=elementwise(lambda e, x: greater_of(e, x, e.constant(0, x.dtype))),
 )
 
 
@@ -236,6 +160,14 @@ def _infer_cotangent_mul(cotangent: Aval, slope: Aval) -> Aval:
     return Aval(broadcast_shapes("cotangent_mul", cotangent.shape, slope.shape), cotangent.dtype)
 
 
+def _cotangent_mul(e: Expressions, cotangent: Scalar, slope: Scalar) -> Scalar:
+    """Return the product, and zero for 0 times infinity or NaN."""
+    product = e.mul(cotangent, e.cast(slope, cotangent.dtype))
+    if slope.dtype == np.bool_:
+        return e.where(slope, cotangent, e.where(e.is_nan(product), 0, product))
+    return e.where(e.both(e.is_nan(product), e.compare("==", cotangent, 0)), 0, product)
+
+
 cotangent_mul_p = register(
     Primitive(
         name="cotangent_mul",
@@ -245,6 +177,7 @@ cotangent_mul_p = register(
         derivative=Elementwise(lambda z, x, y: y, lambda z, x, y: x),
         batch=batch_elementwise,
         samples=binary_samples(_ANY, _ANY),
+        lower=elementwise(_cotangent_mul),
     )
 )
 
@@ -367,6 +300,18 @@ def sign(x: VariableLike) -> Variable:
     return bind(sign_p, (as_variable(x),))  # type: ignore[no-any-return]
 
 
+def floor(x: VariableLike) -> Variable:
+    """Return the largest integer not above each element, as a float; its derivative is 0.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.floor(wg.tensor([1.5, -1.5]))
+    tensor([ 1., -2.])
+    """
+    return apply_unary_float(floor_p, x)
+
+
 def relu(x: VariableLike) -> Variable:
     """Return ``max(0, x)``, element by element.
 
@@ -379,94 +324,6 @@ def relu(x: VariableLike) -> Variable:
     tensor([3., 0.])
     """
     return apply_unary_float(relu_p, x)
-
-
-def power(x: VariableLike, y: VariableLike) -> Variable:
-    """Return ``x ** y``, element by element.
-
-    Examples
-    --------
-    >>> import wengert as wg
-    >>> wg.pow(wg.tensor([1.0, 2.0, 3.0]), 2)
-    tensor([1., 4., 9.])
-    """
-    if isinstance(y, int) and y == 2 and not isinstance(y, bool):  # noqa: PLR2004
-        x = as_variable(x)
-        return multiply(x, x)
-    x, y = promoted(x, y)
-    if x.dtype.kind in "iu" and y.value is not None and np.any(y.value < 0):
-        raise DTypeError(
-            "pow: integers to a negative power are not integers; cast the base to a float"
-        )
-    return bind(pow_p, (x, y))  # type: ignore[no-any-return]
-
-
-def _is_constant(x: VariableLike) -> bool:
-    return not isinstance(x, Variable) or (x.value is not None and not x.requires_grad)
-
-
-def _extremum(primitive: Primitive, x: VariableLike, y: VariableLike) -> Variable:
-    tie = 0.0 if _is_constant(x) or _is_constant(y) else 0.5
-    return bind(primitive, promoted(x, y), {"tie": tie})  # type: ignore[no-any-return]
-
-
-def maximum(x: VariableLike, y: VariableLike) -> Variable:
-    """Return the larger of `x` and `y`, element by element.
-
-    At a tie the derivative is split evenly; against a constant it is 0, the subgradient of least
-    norm, as for `relu`.
-
-    Examples
-    --------
-    >>> import wengert as wg
-    >>> wg.maximum(wg.tensor([1.0, 5.0]), wg.tensor([3.0, 2.0]))
-    tensor([3., 5.])
-    """
-    return _extremum(maximum_p, x, y)
-
-
-def minimum(x: VariableLike, y: VariableLike) -> Variable:
-    """Return the smaller of `x` and `y`, element by element; ties as for `maximum`.
-
-    Examples
-    --------
-    >>> import wengert as wg
-    >>> wg.minimum(wg.tensor([1.0, 5.0]), wg.tensor([3.0, 2.0]))
-    tensor([1., 2.])
-    """
-    return _extremum(minimum_p, x, y)
-
-
-def clip(
-    x: VariableLike,
-    min: VariableLike | None = None,
-    max: VariableLike | None = None,  # noqa: A002
-) -> Variable:
-    """Return `x` limited to the range from `min` to `max`.
-
-    At a bound that is a number, a kink, the derivative returned is 0.
-
-    Raises
-    ------
-    ValueError
-        If both bounds are missing.
-
-    Examples
-    --------
-    >>> import wengert as wg
-    >>> wg.clip(wg.tensor([-1.0, 0.5, 7.0]), 0, 1)
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    if min is None and max is None:
-        raise ValueError("clip: give min, max or both.")
-    x = as_variable(x)
-    numbers = all(bound is None or isinstance(bound, int | float) for bound in (min, max))
-    if numbers and x.dtype.kind == "f":
-        bounds = {"lower": min, "upper": max}
-        return bind(clip_p, (x,), bounds)  # type: ignore[no-any-return]
-    if min is not None:
-        x = maximum(x, min)
-    return x if max is None else minimum(x, max)
 
 
 operators.update(add=add, sub=subtract, mul=multiply, div=divide, neg=negative)

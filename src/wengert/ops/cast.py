@@ -16,6 +16,7 @@ from wengert.ops.batching import batch_elementwise
 from wengert.ops.convert import VariableLike, as_variable
 from wengert.ops.define import UNARY_SHAPES
 from wengert.ops.derivatives import Linear
+from wengert.ops.lowering import elementwise
 
 
 def _transpose(
@@ -50,6 +51,7 @@ cast_p = register(
         derivative=Linear(_transpose),
         batch=batch_elementwise,
         samples=_samples,
+        lower=elementwise(lambda e, x, dtype: e.cast(x, dtype)),
     )
 )
 

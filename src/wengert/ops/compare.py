@@ -15,21 +15,28 @@ from wengert.ops.batching import batch_elementwise
 from wengert.ops.convert import VariableLike, apply_binary, as_variable, cast, promoted
 from wengert.ops.define import BINARY_SHAPES, binary_samples, define_binary, magnitudes, normal
 from wengert.ops.derivatives import Elementwise
+from wengert.ops.lowering import Expression, elementwise
 from wengert.ops.shapes import broadcast_shapes, same_dtype
 
 
-def _define_comparison(name: str, ufunc: Any, notation: str) -> Primitive:
+def _define_comparison(name: str, ufunc: Any, notation: str, relation: str) -> Primitive:
     return define_binary(
-        name, ufunc, None, notation, binary_samples(normal, normal, ()), result=BOOL
+        name,
+        ufunc,
+        None,
+        notation,
+        binary_samples(normal, normal, ()),
+        result=BOOL,
+        lower=elementwise(lambda e, x, y: e.compare(relation, x, y)),
     )
 
 
-equal_p = _define_comparison("equal", np.equal, "{0} = {1}")
-not_equal_p = _define_comparison("not_equal", np.not_equal, r"{0} \neq {1}")
-less_p = _define_comparison("less", np.less, "{0} < {1}")
-less_equal_p = _define_comparison("less_equal", np.less_equal, r"{0} \leq {1}")
-greater_p = _define_comparison("greater", np.greater, "{0} > {1}")
-greater_equal_p = _define_comparison("greater_equal", np.greater_equal, r"{0} \geq {1}")
+equal_p = _define_comparison("equal", np.equal, "{0} = {1}", "==")
+not_equal_p = _define_comparison("not_equal", np.not_equal, r"{0} \neq {1}", "!=")
+less_p = _define_comparison("less", np.less, "{0} < {1}", "<")
+less_equal_p = _define_comparison("less_equal", np.less_equal, r"{0} \leq {1}", "<=")
+greater_p = _define_comparison("greater", np.greater, "{0} > {1}", ">")
+greater_equal_p = _define_comparison("greater_equal", np.greater_equal, r"{0} \geq {1}", ">=")
 
 
 def _mask_samples(operands: int) -> Any:
@@ -37,13 +44,16 @@ def _mask_samples(operands: int) -> Any:
         del dtype
         for shapes in BINARY_SHAPES:
             yield Sample(
-                tuple(rng.random(shape) < 0.5 for shape in shapes[:operands]), differentiable=()
+                tuple(rng.integers(0, 2, shape) == 1 for shape in shapes[:operands]),
+                differentiable=(),
             )
 
     return samples
 
 
-def _define_logical(name: str, ufunc: Any, notation: str, operands: int) -> Primitive:
+def _define_logical(
+    name: str, ufunc: Any, notation: str, operands: int, expression: Expression
+) -> Primitive:
     def infer(*avals: Aval) -> Aval:
         for aval in avals:
             if aval.dtype != BOOL:
@@ -59,13 +69,20 @@ def _define_logical(name: str, ufunc: Any, notation: str, operands: int) -> Prim
             derivative=None,
             batch=batch_elementwise,
             samples=_mask_samples(operands),
+            lower=elementwise(expression),
         )
     )
 
 
-logical_and_p = _define_logical("logical_and", np.logical_and, r"{0} \land {1}", 2)
-logical_or_p = _define_logical("logical_or", np.logical_or, r"{0} \lor {1}", 2)
-logical_not_p = _define_logical("logical_not", np.logical_not, r"\lnot {0}", 1)
+logical_and_p = _define_logical(
+    "logical_and", np.logical_and, r"{0} \land {1}", 2, lambda e, x, y: e.both(x, y)
+)
+logical_or_p = _define_logical(
+    "logical_or", np.logical_or, r"{0} \lor {1}", 2, lambda e, x, y: e.either(x, y)
+)
+logical_not_p = _define_logical(
+    "logical_not", np.logical_not, r"\lnot {0}", 1, lambda e, x: e.invert(x)
+)
 
 
 def _infer_where(condition: Aval, x: Aval, y: Aval) -> Aval:
@@ -80,7 +97,7 @@ _SPREAD = magnitudes(normal, (1e-8, 1.0, 1e8))
 
 def _where_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
     for shape_x, shape_y in BINARY_SHAPES:
-        condition = rng.random(np.broadcast_shapes(shape_x, shape_y)) < 0.5
+        condition = rng.integers(0, 2, np.broadcast_shapes(shape_x, shape_y)) == 1
         x, y = (_SPREAD(rng, s).astype(dtype) for s in (shape_x, shape_y))
         yield Sample((condition, x, y), differentiable=(1, 2))
     yield Sample(
@@ -100,6 +117,7 @@ where_p = register(
         ),
         batch=batch_elementwise,
         samples=_where_samples,
+        lower=elementwise(lambda e, condition, x, y: e.where(condition, x, y)),
     )
 )
 

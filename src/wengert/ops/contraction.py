@@ -11,7 +11,7 @@ import math
 import string
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
+from wengert.ops import lower_products
 from wengert.ops.convert import VariableLike, as_variable, promoted
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Multilinear, emit
@@ -168,6 +169,7 @@ contract_p = register(
         derivative=Multilinear(_transpose_x, _transpose_y),
         batch=_batch,
         samples=_samples,
+        lower=lower_products.contract,
     )
 )
 
@@ -207,9 +209,9 @@ def matmul(x: VariableLike, y: VariableLike) -> Variable:
     tensor([[11.]])
     """
     try:
-        if x.value.dtype is y.value.dtype:  # type: ignore[union-attr]
-            if x.value.ndim == y.value.ndim == 2 and x.value.shape[1] == y.value.shape[0]:  # type: ignore[union-attr]  # noqa: PLR2004
-                return bind(contract_p, (x, y), _MATMUL)  # type: ignore[no-any-return, arg-type]
+        a, b = cast(Any, x).value, cast(Any, y).value
+        if a.dtype is b.dtype and a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0]:  # noqa: PLR2004
+            return bind(contract_p, (x, y), _MATMUL)  # type: ignore[no-any-return, arg-type]
     except AttributeError:
         pass
     x, y = promoted(x, y)
@@ -268,9 +270,7 @@ def _check_matmul(x: tuple[int, ...], y: tuple[int, ...]) -> None:
     try:
         _broadcast_lead(x[:-2], y[:-2])
     except ValueError:
-        raise ShapeError(
-            f"matmul: the leading axes of {x} and {y} do not broadcast"
-        ) from None
+        raise ShapeError(f"matmul: the leading axes of {x} and {y} do not broadcast") from None
 
 
 def einsum(spec: str, *operands: VariableLike) -> Variable:
@@ -317,9 +317,7 @@ def _check_einsum(spec: str, arrow: str, groups: list[str], result: str, count: 
         raise ShapeError(f"einsum: {spec!r} names {len(groups)} operands, got {count}")
     for labels in (*groups, result):
         if not all(label in _LABELS for label in labels) or len(set(labels)) != len(labels):
-            raise ShapeError(
-                f"einsum: {labels!r} in {spec!r} must be letters, each at most once"
-            )
+            raise ShapeError(f"einsum: {labels!r} in {spec!r} must be letters, each at most once")
     if missing := set(result) - set("".join(groups)):
         raise ShapeError(f"einsum: {spec!r} has no operand with {sorted(missing)}")
 
@@ -393,4 +391,3 @@ def outer(x: VariableLike, y: VariableLike) -> Variable:
     """
     x, y = promoted(x, y)
     return contract("a,b->ab", x, y)
-

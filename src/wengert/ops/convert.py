@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,12 @@ from wengert.graph.variable import Variable
 
 VariableLike: TypeAlias = Variable | npt.ArrayLike
 
-_SCALARS = (bool, int, float)
+_SCALARS = {bool, int, float}  # exactly these: a NumPy scalar is strong, though float64 is a float
+
+
+def is_number(x: object) -> TypeGuard[bool | int | float]:
+    """Tell whether `x` is a Python number, whose dtype is weak."""
+    return type(x) in _SCALARS
 
 
 def as_variable(x: VariableLike, dtype: DType | None = None) -> Variable:
@@ -40,7 +45,7 @@ def as_variable(x: VariableLike, dtype: DType | None = None) -> Variable:
     """
     if isinstance(x, Variable):
         return x
-    if isinstance(x, _SCALARS):
+    if is_number(x):
         return constant(x, dtype or scalar_dtype(x))
     return Variable(array_of(x, dtype))
 
@@ -81,7 +86,7 @@ def _default_for(array: npt.NDArray[Any]) -> DType:
 
 def _scalar_array(value: bool | float, dtype: DType) -> npt.NDArray[Any]:
     if dtype.kind in "iu" and isinstance(value, int):
-        info = np.iinfo(dtype)
+        info: Any = np.iinfo(str(dtype))
         if not info.min <= value <= info.max:
             raise DTypeError(f"the number {value} does not fit {dtype}.")
     return np.array(value, dtype)
@@ -129,7 +134,7 @@ def _weak_value(x: VariableLike) -> bool | int | float | None:
     """Return a number of the kind of `x` if it is weak, else None."""
     if isinstance(x, Variable):
         return 0.0 if x.value is None and x.aval.weak else None
-    return x if isinstance(x, _SCALARS) else None
+    return x if is_number(x) else None
 
 
 def floating(x: VariableLike) -> Variable:
@@ -142,8 +147,8 @@ def apply_binary(primitive: Primitive, x: VariableLike, y: VariableLike) -> Vari
     """Bind a binary primitive after promotion; quick where both dtypes are one."""
     try:
         if type(y) is float:
-            if x.value.dtype.kind == "f":  # type: ignore[union-attr]
-                return bind(primitive, (x, constant(y, x.value.dtype)))  # type: ignore[no-any-return, union-attr, arg-type]
+            if x.value.dtype.kind == "f":
+                return bind(primitive, (x, constant(y, x.value.dtype)))
         elif x.value.dtype is y.value.dtype:  # type: ignore[union-attr]
             return bind(primitive, (x, y))  # type: ignore[no-any-return, arg-type]
     except AttributeError:

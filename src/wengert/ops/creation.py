@@ -16,6 +16,7 @@ from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.derivatives import Linear
+from wengert.ops.lowering import Kernels, View
 from wengert.ops.shapes import Shape
 
 
@@ -49,6 +50,7 @@ full_p = register(
         derivative=Linear(lambda y_bar, xs, needed, **params: [], arity=0),
         batch=_unbatched,
         samples=_full_samples,
+        lower=lambda kernels, shape, dtype, value: kernels.constant(value, shape, dtype),
     )
 )
 
@@ -69,6 +71,12 @@ def _iota_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
         yield Sample((), {"length": length, "dtype": dtype}, ())
 
 
+def _lower_iota(kernels: Kernels, length: int, dtype: DType) -> View:
+    return kernels.map(
+        lambda e, place: e.cast(place, dtype), kernels.counter((length,), 0), dtype=dtype
+    )
+
+
 iota_p = register(
     Primitive(
         name="iota",
@@ -78,14 +86,15 @@ iota_p = register(
         derivative=Linear(lambda y_bar, xs, needed, **params: [], arity=0),
         batch=_unbatched,
         samples=_iota_samples,
+        lower=_lower_iota,
     )
 )
 
 
 def as_shape(shape: int | Sequence[int]) -> Shape:
     """Return a shape given as one length or as a sequence of lengths."""
-    lengths = (shape,) if hasattr(shape, "__index__") else tuple(shape)  # type: ignore[arg-type]
-    result = tuple(operator.index(n) for n in lengths)  # type: ignore[arg-type]
+    lengths = (shape,) if hasattr(shape, "__index__") else tuple(shape)
+    result = tuple(operator.index(n) for n in lengths)
     if any(n < 0 for n in result):
         raise ShapeError(f"a shape has no negative lengths, got {result}")
     return result
@@ -155,9 +164,7 @@ def arange(
     return counted + start if start != 0 else counted
 
 
-def linspace(
-    start: float, stop: float, num: int, dtype: npt.DTypeLike | None = None
-) -> Variable:
+def linspace(start: float, stop: float, num: int, dtype: npt.DTypeLike | None = None) -> Variable:
     """Return `num` evenly spaced numbers from `start` to `stop`, both included.
 
     Examples

@@ -12,6 +12,7 @@ from wengert.graph.dtypes import INT64, Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Contribution, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
+from wengert.ops import lower_scans
 from wengert.ops.batching import batch_by_axes, with_batch
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.define import Samples, magnitudes, normal, strided
@@ -76,6 +77,7 @@ cumulative_sum_p = register(
         derivative=Linear(_transpose_sum),
         batch=batch_by_axes,
         samples=_samples({"reverse": False}, {"reverse": True}),
+        lower=lower_scans.cumulative_sum,
     )
 )
 
@@ -163,6 +165,7 @@ linear_recurrence_p = register(
         derivative=Rules(_pullback_recurrence, _pushforward_recurrence),
         batch=_batch_recurrence,
         samples=_recurrence_samples,
+        lower=lower_scans.linear_recurrence,
     )
 )
 
@@ -235,6 +238,7 @@ cumulative_prod_p = register(
             {"reverse": True, "exclusive": True},
             zeros=True,
         ),
+        lower=lower_scans.cumulative_prod,
     )
 )
 

@@ -15,8 +15,8 @@ from wengert.ops.batching import batch_elementwise
 from wengert.ops.derivatives import Elementwise, Partial
 from wengert.ops.shapes import broadcast_shapes, need_float, same_dtype
 
-Samples: TypeAlias = Callable[[np.random.Generator, "np.dtype[Any]"], Iterable[Sample]]
-Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Array]
+Samples: TypeAlias = "Callable[[np.random.Generator, np.dtype[Any]], Iterable[Sample]]"
+Draw: TypeAlias = "Callable[[np.random.Generator, tuple[int, ...]], Array]"
 
 BINARY_SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((), ()),
@@ -78,13 +78,15 @@ def binary_samples(first: Draw, second: Draw, differentiable: tuple[int, ...] = 
         for shape_x, shape_y in BINARY_SHAPES:
             x, y = first(rng, shape_x).astype(dtype), second(rng, shape_y).astype(dtype)
             yield Sample((x, y), differentiable=differentiable)
-            yield Sample((strided(y), strided(x)) if first is second else (strided(x), y),
-                         differentiable=differentiable)
+            yield Sample(
+                (strided(y), strided(x)) if first is second else (strided(x), y),
+                differentiable=differentiable,
+            )
 
     return samples
 
 
-def define_unary(
+def define_unary(  # noqa: PLR0913  (one argument per field of the record)
     name: str,
     evaluate: Callable[..., Any],
     partial: Partial,
@@ -119,7 +121,7 @@ def define_unary(
     )
 
 
-def define_binary(
+def define_binary(  # noqa: PLR0913  (one argument per field of the record)
     name: str,
     evaluate: Callable[..., Any],
     partials: tuple[Partial, Partial] | None,

@@ -151,7 +151,9 @@ class Linear:
     operands. The remaining operands (indices) have no derivative.
     """
 
-    def __init__(self, transpose: Callable[..., Sequence[Contribution]], arity: int | None = 1):
+    def __init__(
+        self, transpose: Callable[..., Sequence[Contribution]], arity: int | None = 1
+    ) -> None:
         self.transpose = transpose
         self.arity = arity
 
@@ -189,7 +191,10 @@ class Linear:
 
 
 class Multilinear:
-    """One transpose for each operand, the others held fixed: ``transpose(y_bar, *xs, **params)``."""
+    """One transpose for each operand, the others held fixed.
+
+    They are called as ``transpose(y_bar, *xs, **params)``.
+    """
 
     def __init__(self, *transposes: Callable[..., Variable]) -> None:
         self.transposes = transposes

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert.graph.dtypes import Array
+from wengert.graph.dtypes import FLOAT64, Array
 from wengert.graph.primitive import Nonsmooth
 from wengert.graph.variable import Variable
 from wengert.ops import compare, special
 from wengert.ops.convert import VariableLike, apply_unary_float
 from wengert.ops.define import define_unary, magnitudes, nonzero, normal, positive, unary_samples
+from wengert.ops.lowering import Expressions, Scalar, elementwise, function
 
 _TINY = magnitudes(nonzero, (1e-12, 1e-6))
 _LARGE = magnitudes(nonzero, (10.0, 40.0))
@@ -27,10 +28,20 @@ def _log1p_slope(y: Variable, x: Variable) -> Variable:
 
 
 exp_p = define_unary(
-    "exp", np.exp, lambda y, x: y, "e^{{{0}}}", unary_samples(normal, _TINY, _LARGE)
+    "exp",
+    np.exp,
+    lambda y, x: y,
+    "e^{{{0}}}",
+    unary_samples(normal, _TINY, _LARGE),
+    lower=function("exp"),
 )
 expm1_p = define_unary(
-    "expm1", np.expm1, lambda y, x: exp(x), "e^{{{0}}} - 1", unary_samples(normal, _TINY, _LARGE)
+    "expm1",
+    np.expm1,
+    lambda y, x: exp(x),
+    "e^{{{0}}} - 1",
+    unary_samples(normal, _TINY, _LARGE),
+    lower=function("expm1"),
 )
 log_p = define_unary(
     "log",
@@ -39,6 +50,7 @@ log_p = define_unary(
     r"\log {0}",
     unary_samples(positive, _SPREAD),
     nonsmooth=(_NEGATIVE, _AT_ZERO),
+    lower=function("log"),
 )
 log1p_p = define_unary(
     "log1p",
@@ -50,6 +62,7 @@ log1p_p = define_unary(
         Nonsmooth("domain", lambda y, x: compare.less(x, -1.0)),
         Nonsmooth("pole", lambda y, x: compare.equal(x, -1.0)),
     ),
+    lower=function("log1p"),
 )
 sqrt_p = define_unary(
     "sqrt",
@@ -58,12 +71,23 @@ sqrt_p = define_unary(
     r"\sqrt{{{0}}}",
     unary_samples(positive, _SPREAD),
     nonsmooth=(_NEGATIVE, _AT_ZERO),
+    lower=elementwise(lambda e, x: e.sqrt(x)),
 )
 sin_p = define_unary(
-    "sin", np.sin, lambda y, x: cos(x), r"\sin {0}", unary_samples(normal, _TINY, _LARGE)
+    "sin",
+    np.sin,
+    lambda y, x: cos(x),
+    r"\sin {0}",
+    unary_samples(normal, _TINY, _LARGE),
+    lower=function("sin"),
 )
 cos_p = define_unary(
-    "cos", np.cos, lambda y, x: -sin(x), r"\cos {0}", unary_samples(normal, _TINY, _LARGE)
+    "cos",
+    np.cos,
+    lambda y, x: -sin(x),
+    r"\cos {0}",
+    unary_samples(normal, _TINY, _LARGE),
+    lower=function("cos"),
 )
 tanh_p = define_unary(
     "tanh",
@@ -71,11 +95,16 @@ tanh_p = define_unary(
     lambda y, x: 1 - y * y,
     r"\tanh {0}",
     unary_samples(normal, _TINY, _LARGE, _HUGE),
+    lower=function("tanh"),
 )
 
 
 def _evaluate_sigmoid(x: Array) -> Any:
     return 1 / (1 + np.exp(-x))
+
+
+def _sigmoid(e: Expressions, x: Scalar) -> Scalar:
+    return e.div(1, e.add(1, e.call("exp", e.neg(x))))
 
 
 sigmoid_p = define_unary(
@@ -84,7 +113,14 @@ sigmoid_p = define_unary(
     lambda y, x: y * (1 - y),
     r"\sigma({0})",
     unary_samples(normal, _TINY, _LARGE, _HUGE),
+    lower=elementwise(_sigmoid, 10),
 )
+
+
+def _erf(e: Expressions, x: Scalar) -> Scalar:
+    """Return the value computed in float64: C's function for float32 is less exact."""
+    return e.cast(e.call("erf", e.cast(x, FLOAT64)), x.dtype)
+
 
 erf_p = define_unary(
     "erf",
@@ -92,6 +128,7 @@ erf_p = define_unary(
     lambda y, x: (2 / math.sqrt(math.pi)) * exp(-(x * x)),
     r"\operatorname{{erf}}({0})",
     unary_samples(normal, _TINY, magnitudes(nonzero, (3.0,)), _HUGE),
+    lower=elementwise(_erf, 10),
 )
 
 

@@ -17,11 +17,12 @@ from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Indexed, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
+from wengert.ops import lower_indexing, lower_views
 from wengert.ops.batching import shift, with_batch
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Linear, emit, zeros_like
-from wengert.ops.shapes import Shape, normalize_axis, same_dtype, need_integer, without_axes
+from wengert.ops.shapes import Shape, need_integer, normalize_axis, same_dtype, without_axes
 
 Key = tuple[int | slice, ...]
 
@@ -58,6 +59,13 @@ def _evaluate_slice(x: Array, key: Key) -> Any:
     return x[key]
 
 
+def _transpose_slice(
+    y_bar: Variable, xs: tuple[Variable, ...], needed: Sequence[bool], key: Key
+) -> list[Indexed]:
+    del xs, needed
+    return [Indexed(slice_add_p, (y_bar,), {"key": key})]
+
+
 def _batch_key(
     primitive: Primitive,
     xs: tuple[Variable, ...],
@@ -82,11 +90,10 @@ slice_p = register(
         notation="{0}[…]",
         infer=_infer_slice,
         evaluate=_evaluate_slice,
-        derivative=Linear(
-            lambda y_bar, xs, needed, key: [Indexed(slice_add_p, (y_bar,), {"key": key})]
-        ),
+        derivative=Linear(_transpose_slice),
         batch=_batch_key,
         samples=_slice_samples,
+        lower=lower_views.part,
     )
 )
 
@@ -137,6 +144,7 @@ slice_add_p = register(
         ),
         batch=_batch_key,
         samples=_slice_update_samples,
+        lower=lower_views.part_add,
     )
 )
 
@@ -156,6 +164,7 @@ slice_set_p = register(
         ),
         batch=_batch_key,
         samples=_slice_update_samples,
+        lower=lower_views.part_set,
     )
 )
 
@@ -271,6 +280,7 @@ gather_p = register(
         derivative=Linear(_transpose_gather),
         batch=_batch_gather,
         samples=_gather_samples(updating=False),
+        lower=lower_indexing.gather,
     )
 )
 
@@ -329,6 +339,7 @@ scatter_add_p = register(
         derivative=Linear(_transpose_scatter_add, arity=2),
         batch=_batch_scatter_add,
         samples=_gather_samples(updating=True),
+        lower=lower_indexing.scatter_add,
     )
 )
 
@@ -456,9 +467,9 @@ def _expand_ellipsis(x: Variable, key: Any) -> list[Any]:
 def _index_part(part: Any) -> list[Any]:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return [part]
-    if not isinstance(part, bool) and hasattr(part, "__index__") and not isinstance(part, Variable):
-        if getattr(part, "ndim", 0) == 0:
-            return [part.__index__()]
+    integer = hasattr(part, "__index__") and not isinstance(part, bool | Variable)
+    if integer and getattr(part, "ndim", 0) == 0:
+        return [part.__index__()]
     index = as_variable(part)
     if index.dtype.kind == "b":
         mask = index.concrete("indexing by a boolean mask")
@@ -499,19 +510,36 @@ def setitem(x: Variable, key: Any, value: VariableLike) -> Variable:
     """Return `x` with the part at `key` (integers, slices, or a mask) replaced by `value`."""
     replacement = cast(as_variable(value, x.dtype), x.dtype)
     mask = as_variable(key) if getattr(key, "dtype", None) == np.bool_ else None
-    if mask is not None:
+    if mask is not None and replacement.ndim == 0:
         return emit("where", _mask_like(mask, x), replacement, x)  # type: ignore[no-any-return]
     parts = _expand_ellipsis(x, key)
     if any(isinstance(part, Variable) for part in parts):
-        raise TypeError(
-            "assignment through integer arrays is not supported; use wg.where with a mask, or "
-            "assign slice by slice."
-        )
+        return _set_at(x, parts, replacement)
     basic = tuple(part for part in parts if part is not None)
     shape = sliced_shape("slice_set", x.shape, basic)
     if replacement.shape != shape:
         replacement = emit("broadcast", replacement, shape=shape)
     return bind(slice_set_p, (x, replacement), {"key": basic})  # type: ignore[no-any-return]
+
+
+def _set_at(x: Variable, parts: list[Any], replacement: Variable) -> Variable:
+    """Assign through integer arrays; where an element is named twice, the last one counts."""
+    key = tuple(
+        part.concrete("assignment through integer arrays") if isinstance(part, Variable) else part
+        for part in parts
+    )
+    winners: Array = np.full(x.shape, -1)
+    shape = winners[key].shape
+    winners[key] = np.arange(math.prod(shape)).reshape(shape)
+    if replacement.shape != shape:
+        replacement = emit("broadcast", replacement, shape=shape)
+    flat: Variable = emit("reshape", replacement, shape=(math.prod(shape),))
+    if not math.prod(shape):
+        return x
+    chosen: Variable = emit(
+        "gather", flat, Variable(np.maximum(winners, 0)), axes=(0,), batch_axes=()
+    )
+    return emit("where", Variable(winners >= 0), chosen, x)  # type: ignore[no-any-return]
 
 
 def _mask_like(mask: Variable, x: Variable) -> Variable:

@@ -14,6 +14,7 @@ from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Contribution, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
+from wengert.ops import lower_products
 from wengert.ops.batching import with_rank
 from wengert.ops.contraction import contract_p
 from wengert.ops.convert import VariableLike, as_variable, promoted
@@ -26,7 +27,7 @@ _LEAD = "nopqrstuvwxyz"
 
 @lru_cache(maxsize=64)
 def _specs(lead: int) -> tuple[Params, Params, Params]:
-    """Return the contractions for y from (x, w), for x_bar from (y_bar, w), w_bar from (y_bar, x)."""
+    """Return the contractions that give y of (x, w), x_bar of (y_bar, w), w_bar of (y_bar, x)."""
     batch = _LEAD[:lead]
     return (
         {"spec": f"{batch}k,mk->{batch}m"},
@@ -130,6 +131,7 @@ linear_p = register(
         derivative=Rules(_pullback, _pushforward),
         batch=_batch,
         samples=_samples,
+        lower=lower_products.linear,
     )
 )
 
@@ -160,7 +162,9 @@ def linear(x: VariableLike, weight: VariableLike, bias: VariableLike | None = No
     if bias is None:
         x, w = promoted(x, weight)
         if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:  # noqa: PLR2004
-            raise ShapeError(f"linear: input {x.shape} and weight {w.shape} must be (..., k), (m, k)")
+            raise ShapeError(
+                f"linear: input {x.shape} and weight {w.shape} must be (..., k), (m, k)"
+            )
         return bind(contract_p, (x, w), _specs(x.ndim - 1)[0])  # type: ignore[no-any-return]
     variables = (as_variable(x), as_variable(weight), as_variable(bias))
     if len({v.dtype for v in variables}) > 1:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from wengert.graph.dtypes import DType
+from wengert.graph.graph import Graph
 from wengert.graph.variable import Aval
 
 
@@ -144,9 +145,7 @@ class Expressions(Protocol):
         """Let the call end with an IndexError saying `failure` if the condition does not hold."""
         ...
 
-    def fold(
-        self, length: int, start: State, step: Callable[[Scalar, State], State]
-    ) -> State:
+    def fold(self, length: int, start: State, step: Callable[[Scalar, State], State]) -> State:
         """Return the last of the states ``step(i, state)``, for i from 0 to `length` - 1."""
         ...
 
@@ -192,9 +191,7 @@ class Kernels(Protocol):
         """Return the array of int64, stored nowhere, whose elements are their index on `axis`."""
         ...
 
-    def view(
-        self, x: View, shape: Sequence[int], strides: Sequence[int], offset: int = 0
-    ) -> View:
+    def view(self, x: View, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> View:
         """Return other elements of the memory of `x`, as `strides` and `offset` (elements) say."""
         ...
 
@@ -254,6 +251,10 @@ class Kernels(Protocol):
 
     def matmul(self, x: View, y: View) -> View:
         """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
+        ...
+
+    def inline(self, graph: Graph, *xs: View) -> tuple[View, ...]:
+        """Return the outputs of a whole graph for the inputs `xs`."""
         ...
 
     def each(

@@ -39,13 +39,14 @@ from wengert.graph.dtypes import (
 from wengert.graph.errors import DTypeError
 from wengert.graph.primitive import Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
-from wengert.ops import compare
+from wengert.ops import compare, lower_random
 from wengert.ops.arithmetic import add, multiply, subtract
 from wengert.ops.batching import batch_elementwise
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.creation import as_shape
 from wengert.ops.derivatives import emit
 from wengert.ops.exponential import cos, log1p, sin, sqrt
+from wengert.ops.lowering import Expressions, Scalar, elementwise
 from wengert.ops.shape import concat, moveaxis, reshape
 from wengert.ops.shapes import Shape
 from wengert.ops.sorting import argsort
@@ -151,6 +152,7 @@ random_bits_p = register(
         samples=_bits_samples,
         several=True,
         per_lane=True,
+        lower=lower_random.random_bits,
     )
 )
 
@@ -179,6 +181,11 @@ def _uniform_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterable
     yield Sample((np.array([0, 1, top // 2, top - 1, top], word)[::2],), {}, ())
 
 
+def _lower_uniform(e: Expressions, bits: Scalar) -> Scalar:
+    dropped, dtype, unit = _UNIFORM[bits.dtype]
+    return e.mul(e.cast(e.shift_right(bits, dropped), dtype), unit)
+
+
 bits_to_uniform_p = register(
     Primitive(
         name="bits_to_uniform",
@@ -188,6 +195,7 @@ bits_to_uniform_p = register(
         derivative=None,
         batch=batch_elementwise,
         samples=_uniform_samples,
+        lower=elementwise(_lower_uniform),
     )
 )
 
@@ -326,10 +334,8 @@ def bernoulli(
     shape : int or sequence of int
         The shape of the mask.
     """
-    strong = isinstance(p, np.ndarray | np.generic) or (
-        isinstance(p, Variable) and not p.aval.weak
-    )
-    wide = strong and p.dtype == FLOAT64
+    strong = isinstance(p, np.ndarray | np.generic) or (isinstance(p, Variable) and not p.aval.weak)
+    wide = strong and as_variable(p).dtype == FLOAT64
     u, after = uniform(state, shape, FLOAT64 if wide else FLOAT32)
     return compare.less(u, p), after
 

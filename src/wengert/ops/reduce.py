@@ -13,7 +13,7 @@ from wengert.graph.dtypes import INT64, Array
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
-from wengert.ops import compare
+from wengert.ops import compare, lower_reductions
 from wengert.ops.batching import batch_by_axes
 from wengert.ops.convert import VariableLike, as_variable, cast, floating
 from wengert.ops.define import Samples, magnitudes, normal
@@ -62,11 +62,10 @@ sum_p = register(
         notation=r"\sum {0}",
         infer=_infer_sum,
         evaluate=_evaluate_sum,
-        derivative=Linear(
-            lambda y_bar, xs, needed, axes: [expanded(y_bar, axes, xs[0].shape)]
-        ),
+        derivative=Linear(lambda y_bar, xs, needed, axes: [expanded(y_bar, axes, xs[0].shape)]),
         batch=batch_by_axes,
         samples=_samples(((0, 3), (0,)), ((2, 0), (1,))),
+        lower=lower_reductions.total,
     )
 )
 
@@ -89,7 +88,9 @@ def _has_tie(y: Variable, x: Variable, axes: Axes) -> Variable:
     return compare.greater(emit("sum", at, axes=axes), 1.0)
 
 
-def _define_extremum(name: str, reduce: Callable[..., Any], notation: str) -> Primitive:
+def _define_extremum(
+    name: str, reduce: Callable[..., Any], notation: str, relation: str
+) -> Primitive:
     def infer(x: Aval, axes: Axes) -> Aval:
         _need_elements(name, x, axes)
         return Aval(without_axes(x.shape, axes), x.dtype)
@@ -104,12 +105,13 @@ def _define_extremum(name: str, reduce: Callable[..., Any], notation: str) -> Pr
             batch=batch_by_axes,
             samples=_samples(((0, 3), (1,))),
             nonsmooth=(Nonsmooth("kink", _has_tie, ((0.0, 1.0),)),),
+            lower=lower_reductions.extremum(relation),
         )
     )
 
 
-max_p = _define_extremum("max", np.maximum.reduce, r"\max {0}")
-min_p = _define_extremum("min", np.minimum.reduce, r"\min {0}")
+max_p = _define_extremum("max", np.maximum.reduce, r"\max {0}", ">")
+min_p = _define_extremum("min", np.minimum.reduce, r"\min {0}", "<")
 
 
 def _infer_logsumexp(x: Aval, axes: Axes) -> Aval:
@@ -144,6 +146,7 @@ logsumexp_p = register(
         derivative=WeightedReduction(_softmax_weights),
         batch=batch_by_axes,
         samples=_samples(((0, 3), (1,))),
+        lower=lower_reductions.logsumexp,
     )
 )
 
@@ -165,7 +168,7 @@ def _axis_samples(differentiable: tuple[int, ...]) -> Samples:
     return samples
 
 
-def _define_arg(name: str, find: Callable[..., Any], notation: str) -> Primitive:
+def _define_arg(name: str, find: Callable[..., Any], notation: str, relation: str) -> Primitive:
     return register(
         Primitive(
             name=name,
@@ -175,12 +178,13 @@ def _define_arg(name: str, find: Callable[..., Any], notation: str) -> Primitive
             derivative=None,
             batch=batch_by_axes,
             samples=_axis_samples(()),
+            lower=lower_reductions.index_of(relation),
         )
     )
 
 
-argmax_p = _define_arg("argmax", np.argmax, r"\operatorname{{argmax}} {0}")
-argmin_p = _define_arg("argmin", np.argmin, r"\operatorname{{argmin}} {0}")
+argmax_p = _define_arg("argmax", np.argmax, r"\operatorname{{argmax}} {0}", ">")
+argmin_p = _define_arg("argmin", np.argmin, r"\operatorname{{argmin}} {0}", "<")
 
 
 def _infer_max_with_index(x: Aval, axis: int) -> tuple[Aval, Aval]:
@@ -235,9 +239,7 @@ def _batch_max_with_index(
     return bind(primitive, xs, {"axis": params["axis"] + 1}), (True, True)
 
 
-def _max_ties(
-    y: tuple[Variable, Variable], x: Variable, axis: int
-) -> Variable:
+def _max_ties(y: tuple[Variable, Variable], x: Variable, axis: int) -> Variable:
     return _has_tie(y[0], x, (axis,))
 
 
@@ -252,6 +254,7 @@ max_with_index_p = register(
         samples=_axis_samples((0,)),
         nonsmooth=(Nonsmooth("kink", _max_ties, ((0.0, 1.0),)),),
         several=True,
+        lower=lower_reductions.with_index,
     )
 )
 
@@ -267,7 +270,7 @@ def _reduce(
     return emit("reshape", y, shape=with_ones(x.shape, axes)) if keepdims and axes else y
 
 
-def sum(  # noqa: A001
+def sum(
     x: VariableLike, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Variable:
     """Return the sum over `axis` (None: over all elements).
@@ -291,7 +294,7 @@ def sum(  # noqa: A001
     return _reduce(sum_p, cast(x, INT64) if x.dtype.kind == "b" else x, axis, keepdims)
 
 
-def max(  # noqa: A001
+def max(
     x: VariableLike, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Variable:
     """Return the largest element over `axis`; at ties the gradient is split evenly.
@@ -305,7 +308,7 @@ def max(  # noqa: A001
     return _reduce(max_p, as_variable(x), axis, keepdims)
 
 
-def min(  # noqa: A001
+def min(
     x: VariableLike, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Variable:
     """Return the smallest element over `axis`; at ties the gradient is split evenly.
@@ -327,8 +330,8 @@ def logsumexp(
     Examples
     --------
     >>> import wengert as wg
-    >>> wg.logsumexp(wg.tensor([1000.0, 1000.0]))
-    tensor(1000.6931)
+    >>> wg.logsumexp(wg.tensor([0.0, 0.0]))
+    tensor(0.6931)
     """
     return _reduce(logsumexp_p, floating(x), axis, keepdims)
 

@@ -13,6 +13,7 @@ from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
+from wengert.ops import lower_views
 from wengert.ops.batching import batch_by_axes, batch_elementwise, shift, with_batch
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.define import UNARY_SHAPES, normal, strided
@@ -50,6 +51,7 @@ alias_p = register(
         derivative=Linear(lambda y_bar, xs, needed: [y_bar]),
         batch=batch_elementwise,
         samples=_identity_samples,
+        lower=lambda kernels, x: x,
     )
 )
 
@@ -85,6 +87,7 @@ reshape_p = register(
         samples=_samples_of(
             ((2, 6), {"shape": (3, 4)}), ((), {"shape": (1, 1)}), ((0, 3), {"shape": (3, 0)})
         ),
+        lower=lambda kernels, x, shape: kernels.reshape(x, shape),
     )
 )
 
@@ -127,6 +130,7 @@ permute_p = register(
             ((2, 0, 3), {"axes": (2, 0, 1)}),
             ((), {"axes": ()}),
         ),
+        lower=lower_views.permute,
     )
 )
 
@@ -138,13 +142,11 @@ def _infer_broadcast(x: Aval, shape: Shape) -> Aval:
 
 
 def _evaluate_broadcast(x: Array, shape: Shape) -> Array:
-    """Return a read-only view; made directly, since `numpy.broadcast_to` takes ten times as long."""
+    """Return a read-only view, made directly: `numpy.broadcast_to` takes ten times as long."""
     if not x.flags.c_contiguous:
         return np.broadcast_to(x, shape)
     strides = [0] * (len(shape) - x.ndim)
-    strides += [
-        0 if n == 1 else step for n, step in zip(x.shape, x.strides, strict=True)
-    ]
+    strides += [0 if n == 1 else step for n, step in zip(x.shape, x.strides, strict=True)]
     view: Array = np.ndarray(shape, x.dtype, x, 0, strides)
     view.flags.writeable = False
     return view
@@ -178,6 +180,7 @@ broadcast_p = register(
             ((), {"shape": (2, 2)}),
             ((1, 3), {"shape": (0, 3)}),
         ),
+        lower=lower_views.repeat,
     )
 )
 
@@ -236,6 +239,7 @@ concat_p = register(
         derivative=Linear(_transpose_concat, arity=None),
         batch=_batch_concat,
         samples=_concat_samples,
+        lower=lower_views.concat,
     )
 )
 
@@ -245,6 +249,13 @@ def _infer_pad(x: Aval, widths: tuple[tuple[int, int], ...]) -> Aval:
         raise ShapeError(f"pad: needs two widths >= 0 for each axis of {x.shape}, got {widths}")
     shape = tuple(n + low + high for n, (low, high) in zip(x.shape, widths, strict=True))
     return Aval(shape, x.dtype)
+
+
+def _evaluate_pad(x: Array, widths: tuple[tuple[int, int], ...]) -> Array:
+    shape = tuple(n + low + high for n, (low, high) in zip(x.shape, widths, strict=True))
+    y = np.zeros(shape, x.dtype)
+    y[tuple(slice(low, low + n) for n, (low, _) in zip(x.shape, widths, strict=True))] = x
+    return y
 
 
 def _transpose_pad(
@@ -273,7 +284,7 @@ pad_p = register(
         name="pad",
         notation=r"\operatorname{{pad}}({0})",
         infer=_infer_pad,
-        evaluate=lambda x, widths: np.pad(x, widths),
+        evaluate=_evaluate_pad,
         derivative=Linear(_transpose_pad),
         batch=_batch_pad,
         samples=_samples_of(
@@ -281,20 +292,27 @@ pad_p = register(
             ((2, 0), {"widths": ((0, 1), (2, 0))}),
             ((2, 3), {"widths": ((0, 0), (1, 1))}),
         ),
+        lower=lower_views.pad,
     )
 )
+
+
+def _evaluate_flip(x: Array, axes: tuple[int, ...]) -> Array:
+    return np.flip(x, axes)
+
 
 flip_p = register(
     Primitive(
         name="flip",
         notation=r"\operatorname{{flip}}({0})",
         infer=lambda x, axes: Aval(x.shape, x.dtype),
-        evaluate=lambda x, axes: np.flip(x, axes),
+        evaluate=_evaluate_flip,
         derivative=Linear(lambda y_bar, xs, needed, axes: [emit("flip", y_bar, axes=axes)]),
         batch=batch_by_axes,
         samples=_samples_of(
             ((3,), {"axes": (0,)}), ((2, 3, 2), {"axes": (0, 2)}), ((2, 0, 3), {"axes": (0, 2)})
         ),
+        lower=lower_views.flip,
     )
 )
 

@@ -46,7 +46,8 @@ def normalize_axes(op: str, axis: int | Sequence[int] | None, ndim: int) -> tupl
     """Return `axis` (None: all) as a sorted tuple of distinct axes counted from the front."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) or hasattr(axis, "__index__") else tuple(axis)
+    axes: tuple[int, ...]
+    axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     result = tuple(sorted(normalize_axis(op, a, ndim) for a in axes))
     if len(set(result)) != len(result):
         raise ShapeError(f"{op}: axis {axis} names one axis twice")

@@ -11,7 +11,7 @@ from wengert.graph.bind import bind
 from wengert.graph.dtypes import INT64, Array
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
-from wengert.ops import compare
+from wengert.ops import compare, lower_scans
 from wengert.ops.convert import VariableLike, as_variable
 from wengert.ops.define import magnitudes, normal, strided
 from wengert.ops.derivatives import Rules, emit
@@ -105,6 +105,7 @@ sort_p = register(
         samples=_samples,
         nonsmooth=(Nonsmooth("kink", _in_tie, ((0.0, 1.0),)),),
         several=True,
+        lower=lower_scans.sort,
     )
 )
 

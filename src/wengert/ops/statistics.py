@@ -12,7 +12,7 @@ from wengert.graph.bind import bind
 from wengert.graph.dtypes import INT64, Array
 from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
-from wengert.ops import compare, cumulative
+from wengert.ops import compare, cumulative, lower_reductions
 from wengert.ops.arithmetic import div_p, mul_p
 from wengert.ops.batching import batch_by_axes
 from wengert.ops.convert import VariableLike, as_variable, cast, floating
@@ -83,6 +83,7 @@ prod_p = register(
         derivative=WeightedReduction(_product_of_others),
         batch=batch_by_axes,
         samples=_prod_samples,
+        lower=lower_reductions.product,
     )
 )
 
@@ -129,6 +130,7 @@ norm_p = register(
         batch=batch_by_axes,
         samples=_norm_samples,
         nonsmooth=(Nonsmooth("kink", lambda y, x, axes: compare.equal(y, 0.0), ((-1.0, 1.0),)),),
+        lower=lower_reductions.norm,
     )
 )
 

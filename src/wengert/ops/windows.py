@@ -21,6 +21,7 @@ from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
+from wengert.ops import lower_views
 from wengert.ops.batching import batch_by_axes, shift
 from wengert.ops.contraction import contract
 from wengert.ops.convert import VariableLike, floating, promoted
@@ -115,6 +116,7 @@ windows_p = register(
         derivative=Linear(_transpose_windows),
         batch=batch_by_axes,
         samples=_windows_samples,
+        lower=lower_views.windows,
     )
 )
 
@@ -191,6 +193,7 @@ overlap_add_p = register(
         derivative=Linear(_transpose_overlap),
         batch=_batch_overlap,
         samples=_overlap_samples,
+        lower=lower_views.overlap_add,
     )
 )
 

@@ -48,7 +48,9 @@ def backward(
     table = reverse.pull(
         tape, [y], [seed], wrt or (), record=create_graph and THREAD.now.recording, free=free
     )
-    for leaf, bar in list(table.items()):
+    for leaf in table.variables():
+        bar = table.get(leaf)
+        assert bar is not None
         if isinstance(leaf, Leaf) and (cell := leaf.cell()) is not None:
             accumulate(cell, bar)
         elif inputs is not None and wrt is not None and leaf in wrt:
@@ -164,7 +166,7 @@ class _RecordingMode:
         return wrapped
 
 
-class no_grad(_RecordingMode):  # noqa: N801  (PyTorch's name)
+class no_grad(_RecordingMode):
     """Record nothing inside: results do not require gradients.
 
     Examples
@@ -180,7 +182,7 @@ class no_grad(_RecordingMode):  # noqa: N801  (PyTorch's name)
     enabled = False
 
 
-class enable_grad(_RecordingMode):  # noqa: N801  (PyTorch's name)
+class enable_grad(_RecordingMode):
     """Record again inside `no_grad`.
 
     Examples

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wengert.ad.reverse import hooks
 from wengert.graph import sharing
 from wengert.graph.dtypes import check_dtype
 from wengert.graph.errors import DTypeError
-from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.convert import array_of
 from wengert.tensor.tensor import Tensor, operand
@@ -25,20 +25,19 @@ def leaf(cell: Tensor, variable: Variable) -> Leaf:
             "convert it with .astype(wg.float32) first."
         )
     if variable.value is None:
-        trace = THREAD.now.trace
-        assert trace is not None
+        assert variable.trace is not None
         made = Leaf.abstract(variable.aval, variable.trace, variable.op, True)
     else:
         made = Leaf(variable.value, None, True)
     made.cell = weakref.ref(cell)
+    if cell._variable in hooks:  # they belong to the cell, which is given a new leaf
+        hooks[made] = hooks[cell._variable]
     if variable.name:
         made.name = variable.name
     return made
 
 
-def tensor(
-    data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False
-) -> Tensor:
+def tensor(data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """Return a new tensor with a copy of `data`.
 
     Parameters

@@ -25,7 +25,8 @@ def format_tensor(variable: Variable) -> str:
     notes = [body]
     if variable.value.size == 0:
         notes.append(f"shape={variable.shape}")
-    if variable.dtype not in {default_float(), INT64, BOOL}:
+    usual = {default_float()} if variable.value.size == 0 else {default_float(), INT64, BOOL}
+    if variable.dtype not in usual:
         notes.append(f"dtype={variable.dtype}")
     if variable.op is not None and variable.requires_grad:
         notes.append(f"op={variable.op.primitive.name}")

@@ -17,14 +17,18 @@ from wengert.ops import (
     creation,
     cumulative,
     exponential,
+    extrema,
     indexing,
-    linear as _linear,
     losses,
+    power,
     reduce,
     shape,
     sorting,
     statistics,
     windows,
+)
+from wengert.ops import (
+    linear as _linear,
 )
 from wengert.tensor.tensor import Tensor, operand
 
@@ -55,15 +59,16 @@ log_softmax = lift(activations.log_softmax)
 silu = lift(activations.silu)
 softmax = lift(activations.softmax)
 softplus = lift(activations.softplus)
-abs = lift(arithmetic.absolute)  # noqa: A001
+abs = lift(arithmetic.absolute)
 add = lift(arithmetic.add)
-clip = lift(arithmetic.clip)
+clip = lift(extrema.clip)
 divide = lift(arithmetic.divide)
-maximum = lift(arithmetic.maximum)
-minimum = lift(arithmetic.minimum)
+maximum = lift(extrema.maximum)
+minimum = lift(extrema.minimum)
+floor = lift(arithmetic.floor)
 multiply = lift(arithmetic.multiply)
 negative = lift(arithmetic.negative)
-pow = lift(arithmetic.power)  # noqa: A001
+pow = lift(power.power)
 relu = lift(arithmetic.relu)
 sign = lift(arithmetic.sign)
 subtract = lift(arithmetic.subtract)
@@ -88,6 +93,7 @@ full = lift(creation.full)
 linspace = lift(creation.linspace)
 ones = lift(creation.ones)
 zeros = lift(creation.zeros)
+cumulative_prod = lift(cumulative.cumulative_prod)
 cumulative_sum = lift(cumulative.cumulative_sum)
 cos = lift(exponential.cos)
 erf = lift(exponential.erf)
@@ -95,6 +101,7 @@ exp = lift(exponential.exp)
 expm1 = lift(exponential.expm1)
 log = lift(exponential.log)
 linear = lift(_linear.linear)
+logaddexp = lift(activations.logaddexp)
 log1p = lift(exponential.log1p)
 sigmoid = lift(exponential.sigmoid)
 sin = lift(exponential.sin)
@@ -110,10 +117,10 @@ nll_loss = lift(losses.nll_loss)
 argmax = lift(reduce.argmax)
 argmin = lift(reduce.argmin)
 logsumexp = lift(reduce.logsumexp)
-max = lift(reduce.max)  # noqa: A001
+max = lift(reduce.max)
 max_with_index = lift(reduce.max_with_index)
-min = lift(reduce.min)  # noqa: A001
-sum = lift(reduce.sum)  # noqa: A001
+min = lift(reduce.min)
+sum = lift(reduce.sum)
 broadcast_to = lift(shape.broadcast_to)
 concat = lift(shape.concat)
 expand_dims = lift(shape.expand_dims)

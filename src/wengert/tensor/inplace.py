@@ -32,8 +32,8 @@ def update(
     """Change `cell` to ``function(cell, alpha * other)``."""
     current = cell._read()
     if not isinstance(other, Variable):
-        number = isinstance(other, int | float)
-        other = convert.as_variable(other, current.dtype if number else None)
+        weak = current.dtype if convert.is_number(other) else None
+        other = convert.as_variable(other, weak)
     if _writes_into_buffer(cell, current, other):
         value = current.value
         assert value is not None
@@ -147,7 +147,7 @@ def _writes_into_buffer(cell: Tensor, current: Variable, term: Variable) -> bool
         if _is_leaf(current):
             _check_leaf_change()
         return False
-    if added.shape != value.shape and added.shape != ():
+    if added.shape not in {value.shape, ()}:
         return False
     return sharing.is_shared(value) or _is_exclusive(current, value)
 

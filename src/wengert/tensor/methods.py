@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from wengert.graph.variable import Variable
-from wengert.ops import arithmetic, cast, exponential, reduce, shape, statistics
+from wengert.ops import arithmetic, cast, exponential, extrema, power, reduce, shape, statistics
 
 if TYPE_CHECKING:
     from wengert.tensor.tensor import Tensor
@@ -96,13 +96,13 @@ class Methods:
         """Return each element to the power of `exponent`."""
         from wengert.tensor.tensor import operand
 
-        return self._apply(arithmetic.power, operand(exponent))
+        return self._apply(power.power, operand(exponent))
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
         """Return the elements limited to the range from `min` to `max`."""
         from wengert.tensor.tensor import operand
 
-        return self._apply(arithmetic.clip, operand(min), operand(max))
+        return self._apply(extrema.clip, operand(min), operand(max))
 
     def reshape(self, *lengths: Any) -> Tensor:
         """Return the elements, in order, in another shape; see `wengert.reshape`."""

@@ -29,7 +29,7 @@ def register(
     optree.register_pytree_node(
         kind,
         lambda tree: tuple(flatten(tree)),
-        unflatten,
+        lambda rest, children: unflatten(rest, tuple(children)),
         namespace=NAMESPACE,
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wengert.graph.dtypes import check_dtype, default_float
+from wengert.graph.tracing import composite
 from wengert.graph.variable import Variable
 from wengert.ops import random as _random
 from wengert.ops.creation import as_shape
@@ -165,9 +166,7 @@ def randperm(n: int, generator: Generator | None = None) -> Tensor:
     return stream.draw(_random.permutation, n)  # type: ignore[no-any-return]
 
 
-def bernoulli(
-    p: Any, shape: int | Sequence[int], generator: Generator | None = None
-) -> Tensor:
+def bernoulli(p: Any, shape: int | Sequence[int], generator: Generator | None = None) -> Tensor:
     """Return a mask that is true with probability `p`.
 
     Examples
@@ -180,6 +179,7 @@ def bernoulli(
     return stream.draw(_random.bernoulli, operand(p), as_shape(shape))  # type: ignore[no-any-return]
 
 
+@composite
 def dropout(
     x: Any, p: Any = 0.5, training: bool = True, generator: Generator | None = None
 ) -> Tensor:
@@ -217,6 +217,8 @@ def dropout(
     if isinstance(p, int | float) and p == 1:
         return Tensor(multiply(variable, 0.0))
     keep = subtract(1.0, operand(p)) if isinstance(p, Tensor) else 1.0 - p
-    mask = bernoulli(Tensor(keep) if isinstance(keep, Variable) else keep, variable.shape, generator)
+    mask = bernoulli(
+        Tensor(keep) if isinstance(keep, Variable) else keep, variable.shape, generator
+    )
     scale = divide(1.0, keep) if isinstance(keep, Variable) else 1.0 / keep
     return Tensor(where(mask._read(), multiply(variable, scale), 0.0))

@@ -12,8 +12,10 @@ from wengert.graph.graph import Graph
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
+from wengert.ops.derivatives import zeros_like
 from wengert.tensor import pytree
 from wengert.tensor.tensor import Tensor
+from wengert.tensor.traced import is_array
 from wengert.tensor.transforms import read
 
 
@@ -34,7 +36,7 @@ def traced_segment(
         The cells that were written.
     """
     leaves, arg_spec = pytree.flatten(args)
-    places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+    places = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
     inputs = [read(leaves[i]) for i in places]
     trace = Trace(name)
     with trace:
@@ -47,10 +49,6 @@ def traced_segment(
     effects = [write for write in trace.writes if write.attribute == "_variable"]
     graph = Graph(given, [*outputs, *(write.after for write in effects)], name)
     return graph, inputs, spec, effects
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor | Variable | float) or hasattr(leaf, "__array__")
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,15 +76,13 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         graph, inputs, spec, effects = traced_segment(name, function, args, kwargs)
         whole, outside = close(graph)
         made = bind(checkpoint_p, (*inputs, *outside), {"graph": whole})
-        count = len(made) - len(effects)
-        for write, value in zip(effects, made[count:], strict=True):
-            write.cell._bind(value)
-        return pytree.unflatten(spec, [Tensor(v) for v in made[:count]])
+        outputs = _carry_out(effects, made)
+        return pytree.unflatten(spec, [Tensor(v) for v in outputs])
 
     return wrapped
 
 
-class custom_vjp:  # noqa: N801  (JAX's name)
+class custom_vjp:
     """A function with a pullback of the user's own.
 
     Parameters
@@ -148,24 +144,24 @@ class custom_vjp:  # noqa: N801  (JAX's name)
             specs["count"] = len(leaves)
             return [*leaves, *rest]
 
-        graph, inputs, _, _ = traced_segment(name, both, args, {})
+        graph, inputs, _, effects = traced_segment(name, both, args, {})
         _refuse_captures(name, graph)
-        count = specs["count"]
+        count, end = specs["count"], len(graph.outputs) - len(effects)
 
         def pullback(
             xs: tuple[Variable, ...], ys: Sequence[Variable], bars: Sequence[Variable]
         ) -> Sequence[Variable]:
-            residuals = pytree.unflatten(specs["residuals"], [Tensor(v) for v in ys[count:]])
+            residuals = pytree.unflatten(specs["residuals"], [Tensor(v) for v in ys[count:end]])
             cotangent = pytree.unflatten(specs["value"], [Tensor(v) for v in bars[:count]])
-            found, _ = pytree.flatten(tuple(backward(residuals, cotangent)))
-            return _matching(name, "cotangents", [read(leaf) for leaf in found], xs)
+            return _cotangents(name, args, backward(residuals, cotangent), xs)
 
         rules = {"pullback": pullback, "pushforward": transposed(pullback, "ys")}
         made = bind(custom_p, tuple(inputs), {"graph": graph, **rules})
+        _carry_out(effects, made)
         return pytree.unflatten(specs["value"], [Tensor(v) for v in made[:count]])
 
 
-class custom_jvp:  # noqa: N801  (JAX's name)
+class custom_jvp:
     """A function with a pushforward of the user's own; its pullback is the transpose.
 
     Parameters
@@ -198,23 +194,64 @@ class custom_jvp:  # noqa: N801  (JAX's name)
         if self._rule is None:
             raise RuntimeError("custom_jvp: give the rule through .defjvp(rule).")
         name = getattr(self.function, "__name__", "custom_jvp")
-        graph, inputs, spec, _ = traced_segment(name, self.function, args, {})
+        graph, inputs, spec, effects = traced_segment(name, self.function, args, {})
         _refuse_captures(name, graph)
         rule = self._rule
-        _, arg_spec = pytree.flatten(args)
+        count = len(graph.outputs) - len(effects)
+        leaves, arg_spec = pytree.flatten(args)
+        places = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
+
+        def arguments(values: Sequence[Variable]) -> Any:
+            filled = list(leaves)
+            for place, v in zip(places, values, strict=True):
+                filled[place] = Tensor(v)
+            return pytree.unflatten(arg_spec, filled)
 
         def pushforward(
             xs: tuple[Variable, ...], ys: Sequence[Variable], dots: Sequence[Variable]
         ) -> Sequence[Variable]:
-            primals = pytree.unflatten(arg_spec, [Tensor(v) for v in xs])
-            tangents = pytree.unflatten(arg_spec, [Tensor(v) for v in dots])
-            _, tangent = rule(primals, tangents)
-            found, _ = pytree.flatten(tangent)
-            return _matching(name, "tangents", [read(leaf) for leaf in found], ys)
+            _, tangent = rule(arguments(xs), arguments(dots))
+            found = [read(leaf) for leaf in pytree.flatten(tangent)[0]]
+            rest = [zeros_like(v) for v in ys[count:]]
+            return [*_matching(name, "tangents", found, ys[:count]), *rest]
 
         rules = {"pullback": transposed(pushforward, "xs"), "pushforward": pushforward}
         made = bind(custom_p, tuple(inputs), {"graph": graph, **rules})
-        return pytree.unflatten(spec, [Tensor(v) for v in made])
+        return pytree.unflatten(spec, [Tensor(v) for v in _carry_out(effects, made)])
+
+
+def _carry_out(effects: Sequence[Any], made: Sequence[Variable]) -> Sequence[Variable]:
+    """Give the cells that were written their new values; return the other outputs."""
+    count = len(made) - len(effects)
+    for write, value in zip(effects, made[count:], strict=True):
+        write.cell._bind(value)
+    return made[:count]
+
+
+def _cotangents(
+    name: str, args: tuple[Any, ...], found: Any, xs: Sequence[Variable]
+) -> Sequence[Variable]:
+    """Return what a rule gave, one for each array among the arguments; None is zero."""
+    given = tuple(found) if isinstance(found, list | tuple) else (found,)
+    if len(given) != len(args):
+        raise ValueError(
+            f"{name}: its rule must return one cotangent for each of its {len(args)} arguments, "
+            f"got {len(given)}."
+        )
+    remaining = iter(xs)
+    result: list[Variable] = []
+    for argument, bar in zip(args, given, strict=True):
+        arrays = sum(is_array(leaf) for leaf in pytree.flatten(argument)[0])
+        mine = [next(remaining) for _ in range(arrays)]
+        smooth = [x for x in mine if x.dtype.kind == "f"]
+        bars = [read(leaf) for leaf in pytree.flatten(bar)[0] if is_array(leaf)]
+        if bar is None:
+            bars = [zeros_like(x) for x in smooth]
+        if len(bars) == len(mine):
+            bars = [b for b, x in zip(bars, mine, strict=True) if x.dtype.kind == "f"]
+        matched = iter(_matching(name, "cotangents", bars, smooth))
+        result += [next(matched) if x.dtype.kind == "f" else zeros_like(x) for x in mine]
+    return result
 
 
 def _matching(

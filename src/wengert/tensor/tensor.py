@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from wengert.graph import sharing
 from wengert.graph.dtypes import Array, DType
-from wengert.graph.errors import ShapeError
+from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
-from wengert.graph.variable import Leaf, Variable
-from wengert.ops import arithmetic, compare, contraction, convert, indexing, shape
+from wengert.graph.variable import Variable
+from wengert.ops import arithmetic, compare, contraction, convert, indexing, power, shape
 from wengert.tensor import inplace
 from wengert.tensor.display import format_tensor
 from wengert.tensor.methods import Methods
@@ -39,6 +39,15 @@ def operand(x: Any) -> Any:
     if isinstance(x, list | tuple):
         return type(x)(operand(item) for item in x) if _holds_tensor(x) else x
     return x
+
+
+def _rebuild(kind: type[Tensor], value: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
+    made = kind.__new__(kind)
+    Tensor.__init__(made, Variable(value))
+    if requires_grad:
+        made.requires_grad_()
+    made._grad = grad
+    return made
 
 
 def _holds_tensor(xs: Sequence[Any]) -> bool:
@@ -152,26 +161,33 @@ class Tensor(Methods):
 
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:
-        if grad is not None and (grad.shape != self.shape or grad.dtype != self.dtype):
-            raise ShapeError(
-                f".grad of a tensor {self._variable.aval} must have its shape and dtype, "
-                f"got {grad._variable.aval}."
-            )
+        if grad is not None:
+            self._check_grad(grad)
         trace = THREAD.now.trace
         if trace is None:
             self._grad = grad
         else:
             trace.write(self, "_grad", grad)
 
+    def _check_grad(self, grad: object) -> None:
+        if not isinstance(grad, Tensor):
+            raise TypeError(f".grad must be a tensor or None, got {type(grad).__name__}.")
+        kind = DTypeError if grad.dtype != self.dtype else ShapeError
+        if grad.shape != self.shape or grad.dtype != self.dtype:
+            raise kind(
+                f".grad of a tensor {self._variable.aval} must have its shape and dtype, "
+                f"got {grad._variable.aval}."
+            )
+
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
         """The transpose of a matrix."""
         if self.ndim != 2:  # noqa: PLR2004
             raise ShapeError(f".T needs two axes, got shape {self.shape}; use .mT or permute_dims.")
         return Tensor(shape.matrix_transpose(self._read()))
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802
+    def mT(self) -> Tensor:
         """The transpose of each matrix of a stack."""
         return Tensor(shape.matrix_transpose(self._read()))
 
@@ -265,6 +281,15 @@ class Tensor(Methods):
 
     def __repr__(self) -> str:
         return format_tensor(self._variable)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the values; only for leaves, since a graph is neither."""
+        if not self.is_leaf:
+            raise TypeError(
+                "only leaf tensors can be copied deeply or pickled; use .detach() or .clone()."
+            )
+        value = np.array(self._value("a copy"), order="C")
+        return _rebuild, (type(self), value, self.requires_grad, self._grad)
 
     def __hash__(self) -> int:
         return id(self)
@@ -437,10 +462,10 @@ class Tensor(Methods):
         return self.div_(other)
 
     def __pow__(self, other: TensorLike) -> Tensor:
-        return Tensor(arithmetic.power(self._read(), operand(other)))
+        return Tensor(power.power(self._read(), operand(other)))
 
     def __rpow__(self, other: TensorLike) -> Tensor:
-        return Tensor(arithmetic.power(operand(other), self._read()))
+        return Tensor(power.power(operand(other), self._read()))
 
     def __matmul__(self, other: TensorLike) -> Tensor:
         return Tensor(contraction.matmul(self._read(), operand(other)))
@@ -458,9 +483,13 @@ class Tensor(Methods):
         return Tensor(arithmetic.absolute(self._read()))
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):
+            return NotImplemented
         return Tensor(compare.equal(self._read(), operand(other)))
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):
+            return NotImplemented
         return Tensor(compare.not_equal(self._read(), operand(other)))
 
     def __lt__(self, other: TensorLike) -> Tensor:
@@ -478,8 +507,12 @@ class Tensor(Methods):
     def __and__(self, other: TensorLike) -> Tensor:
         return Tensor(compare.logical_and(self._read(), operand(other)))
 
+    __rand__ = __and__
+
     def __or__(self, other: TensorLike) -> Tensor:
         return Tensor(compare.logical_or(self._read(), operand(other)))
+
+    __ror__ = __or__
 
     def __invert__(self) -> Tensor:
         return Tensor(compare.logical_not(self._read()))

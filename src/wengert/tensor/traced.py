@@ -30,6 +30,13 @@ class TracedGraph(Graph):
     ----------
     trace : Trace
         The trace, with its journal.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> graph = wg.trace(lambda x: wg.sum(x * x))(wg.ones(2))
+    >>> print(graph.backward().outputs[0].aval)
+    f32[2]
     """
 
     def __init__(
@@ -100,7 +107,7 @@ def trace(function: Callable[..., Any]) -> Callable[..., TracedGraph]:
     >>> [op.primitive.name for op in graph.operations]
     ['exp', 'sum']
     >>> [op.primitive.name for op in graph.backward().operations]
-    ['exp', 'full', 'reshape', 'broadcast', 'cotangent_mul']
+    ['exp', 'full', 'broadcast', 'cotangent_mul']
     """
 
     @functools.wraps(function)
@@ -135,8 +142,9 @@ def argument_names(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> list[str]:
     """Return a name for each leaf of the arguments: the parameter's, and the path inside it."""
+    called = getattr(function, "forward", function)  # of a module, which takes anything itself
     try:
-        parameters = list(inspect.signature(function).bind_partial(*args).arguments)
+        parameters = list(inspect.signature(called).bind_partial(*args).arguments)
     except (TypeError, ValueError):
         parameters = []
     names: list[str] = []

@@ -175,8 +175,7 @@ def value_and_grad(
             )
         bars, is_open = reverse.vjp([y], [full((), 1, y.dtype)], primal.fresh, primal.since)
         grads = [
-            zeros_like(x) if bar is None else bar
-            for x, bar in zip(primal.fresh, bars, strict=True)
+            zeros_like(x) if bar is None else bar for x, bar in zip(primal.fresh, bars, strict=True)
         ]
         gradient = _tree_per_argument(primal, _wrapped(grads, is_open), argnums)
         (value,) = _wrapped([y], is_open)
@@ -211,9 +210,7 @@ def grad(
     return wrapped
 
 
-def vjp(
-    function: Callable[..., Any], *primals: Any, has_aux: bool = False
-) -> tuple[Any, ...]:
+def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """Run `function` and return its value with its pullback.
 
     Parameters
@@ -255,8 +252,7 @@ def vjp(
         bars, is_open = reverse.vjp(outputs, seeds, primal.fresh, primal.since)
         is_open = is_open or any(seed.requires_grad for seed in seeds)
         grads = [
-            zeros_like(x) if bar is None else bar
-            for x, bar in zip(primal.fresh, bars, strict=True)
+            zeros_like(x) if bar is None else bar for x, bar in zip(primal.fresh, bars, strict=True)
         ]
         return tuple(_tree_per_argument(primal, _wrapped(grads, is_open), argnums))
 
@@ -319,8 +315,7 @@ def jvp(
     outputs = [_output("jvp", leaf) for leaf in leaves]
     results, is_open = forward.jvp(outputs, primal.fresh, dots, primal.since)
     y_dots = [
-        zeros_like(y) if y_dot is None else y_dot
-        for y, y_dot in zip(outputs, results, strict=True)
+        zeros_like(y) if y_dot is None else y_dot for y, y_dot in zip(outputs, results, strict=True)
     ]
     value = pytree.unflatten(spec, _wrapped(outputs, is_open))
     tangent = pytree.unflatten(spec, _wrapped(y_dots, is_open))
@@ -349,9 +344,7 @@ def stop_gradient(x: Any) -> Any:
     >>> wg.grad(lambda x: x * wg.stop_gradient(x))(wg.tensor(3.0))
     tensor(3.)
     """
-    return pytree.map_leaves(
-        lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, x
-    )
+    return pytree.map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, x)
 
 
 def hvp(function: Callable[..., Any], x: Any, v: Any) -> Any:

@@ -20,12 +20,18 @@ from wengert.ops.derivatives import zeros_like
 from wengert.ops.shape import moveaxis, reshape
 from wengert.tensor import pytree
 from wengert.tensor.tensor import Tensor
-from wengert.tensor.transforms import Argnums, _output, _tree_per_argument, grad, read, run
+from wengert.tensor.transforms import (
+    Argnums,
+    _output,
+    _tree_per_argument,
+    closed,
+    grad,
+    read,
+    run,
+)
 
 
-def vmap(
-    function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0
-) -> Callable[..., Any]:
+def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
     """Return a function that applies `function` to each example of a batch at once.
 
     The function runs once, on variables without values that stand for one example; then each of
@@ -183,9 +189,10 @@ def jacobian(
         count_out = sum(_size(y) for y in outputs)
         forwards = mode == "forward" or (mode == "auto" and count_in < count_out)
         blocks = (_forward if forwards else _reverse)(outputs, primal.fresh, primal.since)
+        is_open = any(block.requires_grad for row in blocks for block in row)
         rows = [_tree_per_argument(primal, [Tensor(b) for b in row], argnums) for row in blocks]
         result = pytree.unflatten(spec, rows)
-        return (result, primal.aux) if has_aux else result
+        return (result, closed(primal.aux, is_open)) if has_aux else result
 
     return wrapped
 
@@ -211,9 +218,7 @@ def _reverse(
             bars, is_open = reverse.vjp([y], [y_bar], wrt, since)
             bars = [zeros_like(x) if b is None else b for x, b in zip(wrt, bars, strict=True)]
         rows = _batched(Graph([y_bar], [b for b in bars if b is not None]), y, is_open)
-        blocks.append(
-            [reshape(r, y.shape + x.shape) for r, x in zip(rows, wrt, strict=True)]
-        )
+        blocks.append([reshape(r, y.shape + x.shape) for r, x in zip(rows, wrt, strict=True)])
     return blocks
 
 

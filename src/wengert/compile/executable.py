@@ -1,0 +1,233 @@
+"""A graph as one native function, with the memory it needs."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.compile import layout
+from wengert.compile import threads as pool
+from wengert.compile.codegen import generate
+from wengert.compile.llvm import MachineCode, attributes, machine, pause
+from wengert.compile.lower import lower_graph
+from wengert.compile.memory import ALIGNMENT, place_buffers
+from wengert.compile.tickets import BUSY
+from wengert.graph.dtypes import Array
+from wengert.graph.graph import Graph
+from wengert.graph.variable import Aval
+
+_RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
+_ASSIST = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+
+
+def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) -> Executable:
+    """Compile `graph` to native code.
+
+    Parameters
+    ----------
+    graph : Graph
+        A graph whose free variables all have values.
+    aliases : mapping of int to int
+        The outputs that take over the memory of an input, of one shape and dtype with it.
+    threads : int
+        How many threads a call may use. The bits of the results do not depend on it.
+
+    Returns
+    -------
+    Executable
+        The native function.
+
+    Raises
+    ------
+    LoweringError
+        If an operation has no native code.
+    ValueError
+        If `aliases` or `threads` make no sense.
+    """
+    _check_aliases(graph, aliases)
+    if threads < 1:
+        raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
+    program = lower_graph(graph, machine())
+    arena_bytes = place_buffers(program, aliases)
+    kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
+    pointers = len(graph.inputs) + len(graph.outputs)
+    module, phases = generate(kernels, pointers, attributes(), pause())
+    parallel = any(phase.chunks > 1 for phase in phases)
+    return Executable(
+        graph,
+        aliases,
+        MachineCode(module.text()),
+        constants=program.constants,
+        failures=module.failures,
+        arena_bytes=arena_bytes,
+        threads=threads if parallel else 1,
+    )
+
+
+def _check_aliases(graph: Graph, aliases: Mapping[int, int]) -> None:
+    for output, source in aliases.items():
+        if not (0 <= output < len(graph.outputs) and 0 <= source < len(graph.inputs)):
+            raise ValueError(f"{graph.name}: output {output} cannot take over input {source}.")
+        made, given = graph.outputs[output], graph.inputs[source]
+        if (made.shape, made.dtype) != (given.shape, given.dtype):
+            raise ValueError(
+                f"{graph.name}: output {output} ({made.aval}) cannot take over the memory of "
+                f"input {source} ({given.aval})."
+            )
+    if len(set(aliases.values())) != len(aliases):
+        raise ValueError(f"{graph.name}: two outputs cannot take over the memory of one input.")
+
+
+class Executable:
+    """A native function and its memory. One call at a time.
+
+    Attributes
+    ----------
+    arena_bytes : int
+        The size of the memory that holds all intermediate values.
+    threads : int
+        How many threads a call may use; 1 if no operation is large enough to be shared.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        aliases: Mapping[int, int],
+        code: MachineCode,
+        *,
+        constants: Sequence[Array],
+        failures: Sequence[str],
+        arena_bytes: int,
+        threads: int,
+    ) -> None:
+        self.name = graph.name
+        self.arena_bytes = arena_bytes
+        self.threads = threads
+        self._inputs = tuple(v.aval for v in graph.inputs)
+        self._outputs = tuple(v.aval for v in graph.outputs)
+        self._aliases = dict(aliases)
+        self._failures = tuple(failures)
+        self._code = code
+        self._run: Any = _RUN(code.address("run"))
+        self._assist: Any = _ASSIST(code.address("assist"))
+        self._constants = tuple(constants)
+        self._arena = _aligned(arena_bytes)
+        self._pointers = len(self._inputs) + len(self._outputs)
+        words = layout.TABLE // 8 + self._pointers + len(constants)
+        self._control = _aligned(8 * words).view(np.int64)
+        self._control_address = int(self._control.ctypes.data)
+        self._helpers = self._control[layout.HELPERS // 8 : layout.HELPERS // 8 + 1]
+        self._known: list[tuple[weakref.ref[Array] | None, int]] = [(None, 0)] * self._pointers
+        self.reset()
+        pool.register(self)
+
+    def reset(self) -> None:
+        """Forget a call under way: for a child process, in which nobody is left to finish it."""
+        control = self._control
+        control[:] = 0
+        control[layout.ORIGIN // 8] = -1
+        control[layout.ARENA // 8] = self._arena.ctypes.data
+        first = layout.TABLE // 8 + self._pointers
+        control[first:] = [constant.ctypes.data for constant in self._constants]
+
+    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Run the function.
+
+        Parameters
+        ----------
+        inputs : sequence of ndarray
+            C-contiguous, of the graph's shapes and dtypes.
+        outputs : sequence of ndarray
+            C-contiguous; where an output takes over an input's memory, that very input.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not what the graph says.
+        IndexError
+            If an index was out of range.
+        RuntimeError
+            If another call is under way.
+        """
+        arrays = (*inputs, *outputs)
+        addresses = (ctypes.c_void_p * self._pointers)(*self._addresses(arrays))
+        if self.threads > 1 and self._helpers[0] < self.threads - 1:
+            pool.summon(self, self.threads - 1)
+        status = self._run(self._control_address, addresses)
+        if status:
+            self._raise(status)
+
+    def assist(self, thread: int) -> None:
+        """Help with the calls of this function until none has come for a while."""
+        self._assist(self._control_address, thread)
+
+    def _raise(self, status: int) -> None:
+        if status == BUSY:
+            raise RuntimeError(
+                f"{self.name}: the compiled function is running already, in another thread; "
+                "two calls would share its memory. Let the first finish, or compile it twice."
+            )
+        raise IndexError(self._failures[status - 1])
+
+    def _addresses(self, arrays: Sequence[Array]) -> list[int]:
+        """Return the addresses of `arrays`, checking those that were not here the last time."""
+        known = self._known
+        if len(arrays) != len(known):
+            raise TypeError(
+                f"{self.name}: needs {len(self._inputs)} inputs and {len(self._outputs)} outputs, "
+                f"got {len(arrays)} arrays."
+            )
+        addresses = []
+        changed = False
+        for place, (array, (reference, address)) in enumerate(zip(arrays, known, strict=True)):
+            if reference is not None and reference() is array:
+                addresses.append(address)
+                continue
+            self._check(place, array)
+            addresses.append(int(array.ctypes.data))
+            known[place] = weakref.ref(array), addresses[-1]
+            changed = True
+        if changed:
+            self._check_outputs(addresses)
+        return addresses
+
+    def _check(self, place: int, array: Array) -> None:
+        count = len(self._inputs)
+        what, number = ("input", place) if place < count else ("output", place - count)
+        wanted: Aval = (self._inputs if place < count else self._outputs)[number]
+        if not isinstance(array, np.ndarray):
+            raise TypeError(
+                f"{self.name}: {what} {number} must be an ndarray, got {type(array).__name__}."
+            )
+        if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
+            raise ValueError(
+                f"{self.name}: {what} {number} must be {Aval(wanted.shape, wanted.dtype)}, "
+                f"got {Aval(array.shape, array.dtype)}."
+            )
+        if not array.flags.c_contiguous:
+            raise ValueError(
+                f"{self.name}: {what} {number} must be C-contiguous; pass "
+                "numpy.ascontiguousarray of it."
+            )
+        if what == "output" and not array.flags.writeable:
+            raise ValueError(f"{self.name}: output {number} is read-only.")
+
+    def _check_outputs(self, addresses: list[int]) -> None:
+        count = len(self._inputs)
+        for output, source in self._aliases.items():
+            if addresses[count + output] != addresses[source]:
+                raise ValueError(
+                    f"{self.name}: output {output} takes over the memory of input {source}; pass "
+                    "that very array."
+                )
+
+
+def _aligned(nbytes: int) -> Array:
+    """Return bytes that begin at a multiple of `ALIGNMENT`."""
+    whole: Array = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT
+    return whole[start : start + nbytes]

@@ -1,0 +1,22 @@
+"""The control block: what the threads that run one executable share, in one piece of memory.
+
+Byte offsets of 64-bit words. Words that different threads write stand in cache lines of their own.
+
+* BUSY: 1 while a call is under way; two calls at once would share the arena.
+* ORIGIN: the value of TICKET at which the call under way began.
+* TICKET: how many chunks of work have been taken, ever; a thread takes one by compare-and-swap.
+* DONE: how many chunks have been finished, ever.
+* HELPERS: how many helping threads are inside.
+* ERROR: the failure of the call, 0 if none.
+* ARENA: the address of the arena.
+* TABLE: the addresses of inputs, outputs and constants, from here on.
+"""
+
+BUSY = 0
+ORIGIN = 64
+TICKET = 128
+DONE = 192
+HELPERS = 256
+ERROR = 320
+ARENA = 328
+TABLE = 336

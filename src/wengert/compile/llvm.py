@@ -1,0 +1,93 @@
+"""LLVM itself: the machine at hand, and machine code from assembly. The only user of llvmlite."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from functools import lru_cache
+from typing import Any
+
+from llvmlite import binding
+
+from wengert.compile.matmul import Machine
+
+_OPTIMISATION = 1
+"""Of code generation: the assembly is optimal enough not to need passes over the module."""
+
+
+@lru_cache(maxsize=1)
+def _target() -> Any:
+    """Prepare LLVM for this machine; return the target and the processor's features."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    if sys.platform == "win32":
+        library, name = ctypes.windll.kernel32, "SwitchToThread"  # type: ignore[attr-defined, unused-ignore]
+    else:
+        library, name = ctypes.CDLL(None), "sched_yield"
+        if sys.platform == "linux":
+            with contextlib.suppress(RuntimeError):  # where libc holds the mathematical functions
+                binding.load_library_permanently("libm.so.6")
+    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+    binding.add_symbol("wengert_yield", address)
+    return binding.Target.from_default_triple()
+
+
+def _features() -> Any:
+    try:
+        return binding.get_host_cpu_features()
+    except RuntimeError:  # unknown to LLVM for this kind of processor
+        return {}
+
+
+@lru_cache(maxsize=1)
+def machine() -> Machine:
+    """Return what the tiles of matrix products are shaped for."""
+    features = _features()
+    if features.get("avx512f"):
+        return Machine(64, 12, True)
+    if features.get("avx"):
+        return Machine(32, 6, bool(features.get("fma")))
+    if features.get("neon") or _target().triple.startswith(("aarch64", "arm64")):
+        return Machine(16, 12, True)
+    return Machine(16, 6, False)
+
+
+def attributes() -> str:
+    """Return the attributes that functions need to use the machine's longest vectors."""
+    if not _features().get("avx512f"):
+        return ""
+    return '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
+
+
+def pause() -> str:
+    """Return the instruction by which a waiting processor saves power, or nothing."""
+    if _target().triple.startswith(("x86_64", "i386", "i686")):
+        return "call void @llvm.x86.sse2.pause()"
+    if _target().triple.startswith(("aarch64", "arm64")):
+        return "call void @llvm.aarch64.hint(i32 1)"
+    return ""
+
+
+class MachineCode:
+    """A module in memory, ready to run; freed with this object."""
+
+    def __init__(self, assembly: str) -> None:
+        target = _target()
+        features = _features()
+        chosen = target.create_target_machine(
+            cpu=binding.get_host_cpu_name(),
+            features=features.flatten() if features else "",
+            opt=_OPTIMISATION,
+            codemodel="jitdefault",
+        )
+        module = binding.parse_assembly(assembly)
+        module.triple = target.triple
+        module.data_layout = str(chosen.target_data)
+        module.verify()
+        self._engine = binding.create_mcjit_compiler(module, chosen)
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Return where a function starts."""
+        return int(self._engine.get_function_address(name))

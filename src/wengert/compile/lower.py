@@ -1,0 +1,329 @@
+"""From a graph to a list of kernels over buffers, by the lowerings of the primitives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wengert.compile import arrays
+from wengert.compile.arrays import Buffer, Shape, Strided, dense, reshaped_strides
+from wengert.compile.kernels import Each, Kernel, Map, Reduce
+from wengert.compile.matmul import Machine, Matmul
+from wengert.graph.dtypes import Array, DType, Scalar
+from wengert.graph.graph import Graph
+from wengert.graph.source import describe
+from wengert.graph.variable import Aval, Operation, Variable
+from wengert.ops.lowering import Reducer, identity
+
+LONGEST = 1024
+"""The most terms that one kernel reduces; more are reduced in several rounds."""
+
+_TILE = 16
+
+
+class LoweringError(NotImplementedError):
+    """An operation has no native code."""
+
+
+@dataclass(slots=True)
+class Program:
+    """What a graph becomes: kernels, and where its inputs and outputs are.
+
+    Attributes
+    ----------
+    first_constant : int
+        The slot of the first constant in the table, after those of inputs and outputs.
+    kernels : list of Kernel
+        In execution order.
+    inputs : tuple of Strided
+        The inputs, whose buffers are the first slots of the table.
+    results : tuple of Strided
+        Where the value of each output is when all kernels have run.
+    constants : list of ndarray
+        The values of the constants.
+    """
+
+    first_constant: int
+    kernels: list[Kernel] = field(default_factory=list)
+    inputs: tuple[Strided, ...] = ()
+    results: tuple[Strided, ...] = ()
+    constants: list[Array] = field(default_factory=list)
+
+
+def lower_graph(graph: Graph, machine: Machine) -> Program:
+    """Return the kernels of `graph`.
+
+    Raises
+    ------
+    LoweringError
+        If an operation has no native code, naming it and its line.
+    """
+    first = len(graph.inputs) + len(graph.outputs)
+    program = Program(first_constant=first)
+    program.inputs = tuple(
+        dense(Buffer(_nbytes(v), slot), v.shape, v.dtype) for slot, v in enumerate(graph.inputs)
+    )
+    program.results = _lower_operations(graph, program.inputs, program, machine)
+    return program
+
+
+def _lower_operations(
+    graph: Graph, inputs: Sequence[Strided], program: Program, machine: Machine
+) -> tuple[Strided, ...]:
+    """Add the kernels of `graph` to the program and return where its outputs are."""
+    known: dict[Variable, Strided] = dict(zip(graph.inputs, inputs, strict=True))
+    for v in graph.free:
+        known[v] = _constant(v.concrete("compiling a graph"), program)
+    for op in graph.operations:
+        outputs = graph.results(op)
+        lowering = Lowering(program, tuple(v.aval for v in outputs), machine)
+        made = _lower_operation(op, lowering, [known[x] for x in op.inputs])
+        for v, array in zip(outputs, made, strict=True):
+            assert (array.shape, array.dtype) == (v.shape, v.dtype), (op, array)
+            known[v] = array
+    return tuple(known[v] for v in graph.outputs)
+
+
+def _nbytes(v: Variable) -> int:
+    return math.prod(v.shape) * v.dtype.itemsize
+
+
+def _constant(value: Array, program: Program) -> Strided:
+    if value.ndim == 0:
+        return arrays.immediate(value.item(), value.dtype)
+    slot = program.first_constant + len(program.constants)
+    program.constants.append(np.ascontiguousarray(value).copy())
+    return dense(Buffer(value.nbytes, slot), value.shape, value.dtype)
+
+
+def _lower_operation(
+    op: Operation, lowering: Lowering, operands: Sequence[Strided]
+) -> tuple[Strided, ...]:
+    lower = op.primitive.lower
+    place = describe(op.source)
+    where = f" ({place})" if place else ""
+    lowering.where = where
+    if lower is None:
+        raise LoweringError(
+            f"{op.primitive.name}: has no native code yet{where}; run it outside wg.compile, or "
+            "give its primitive a lowering."
+        )
+    try:
+        result = lower(lowering, *operands, **op.params)
+    except NotImplementedError as error:
+        raise LoweringError(f"{error}{where}.") from None
+    return result if op.primitive.several else (result,)
+
+
+class Lowering:
+    """Makes the kernels of one operation (see `ops.lowering.Kernels`)."""
+
+    def __init__(self, program: Program, outputs: tuple[Aval, ...], machine: Machine) -> None:
+        self.outputs = outputs
+        self.where = ""
+        self._program = program
+        self._kernels = program.kernels
+        self._machine = machine
+
+    def empty(self, shape: Sequence[int], dtype: DType) -> Strided:
+        """Return a new contiguous array, to be written."""
+        return dense(Buffer(math.prod(shape) * dtype.itemsize), shape, dtype)
+
+    def constant(self, value: Scalar, shape: Sequence[int], dtype: DType) -> Strided:
+        """Return the array, stored nowhere, whose every element is one number."""
+        return arrays.immediate(value, dtype).broadcast(tuple(shape))
+
+    def counter(self, shape: Sequence[int], axis: int) -> Strided:
+        """Return the array of int64, stored nowhere, whose elements are their index on `axis`."""
+        return arrays.counter(shape, axis)
+
+    def view(
+        self, x: Strided, shape: Sequence[int], strides: Sequence[int], offset: int = 0
+    ) -> Strided:
+        """Return other elements of the memory of `x`."""
+        return x.with_axes(shape, strides, offset)
+
+    def reshape(self, x: Strided, shape: Sequence[int]) -> Strided:
+        """Return the elements in another shape: a view where the strides allow, else a copy."""
+        strides = reshaped_strides(x.shape, x.strides, tuple(shape))
+        if strides is None:
+            return self.reshape(self.copy(x), shape)
+        return x.with_axes(shape, strides)
+
+    def copy(self, x: Strided) -> Strided:
+        """Return the elements in new contiguous memory."""
+        target = self.empty(x.shape, x.dtype)
+        if not self._copy_transposed(target, x):
+            self._kernels.append(Map(target, identity, (x,)))
+        return target
+
+    def _copy_transposed(self, target: Strided, x: Strided) -> bool:
+        """Copy by blocks if the last axis of `x` strides over another axis of neighbours."""
+        rank = len(x.shape)
+        near = [i for i, s in enumerate(x.strides) if s == 1 and x.shape[i] >= _TILE]
+        if x.strides[-1:] in ((0,), (1,)) or not near or x.shape[-1] < _TILE:
+            return False
+        axis = near[-1]
+        for rows, row in _blocked(x.shape[axis]):
+            for columns, column in _blocked(x.shape[-1]):
+                parts = []
+                for array in (target, x):
+                    steps = (array.strides[axis], array.strides[-1])
+                    rest = [i for i in range(rank - 1) if i != axis]
+                    shape = [array.shape[i] for i in rest] + [*rows, *columns]
+                    strides = [array.strides[i] for i in rest]
+                    strides += [*_block_strides(rows, steps[0]), *_block_strides(columns, steps[1])]
+                    order = [*range(len(rest)), *(len(rest) + i for i in (0, 2, 1, 3))]
+                    parts.append(
+                        array.with_axes(
+                            [shape[i] for i in order],
+                            [strides[i] for i in order],
+                            row * steps[0] + column * steps[1],
+                        )
+                    )
+                self._kernels.append(Map(parts[0], identity, parts[1:]))
+        return True
+
+    def map(
+        self,
+        expression: Callable[..., Any],
+        *xs: Strided,
+        shape: Sequence[int] | None = None,
+        dtype: DType | None = None,
+        reads: Sequence[Strided] = (),
+        cost: int = 1,
+    ) -> Strided:
+        """Return ``expression(e, *elements)`` for each index."""
+        if shape is None:
+            shape = np.broadcast_shapes(*(x.shape for x in xs))
+        target = self.empty(shape, dtype or xs[0].dtype)
+        self._kernels.append(Map(target, expression, xs, reads, cost))
+        return target
+
+    def write(self, target: Strided, expression: Callable[..., Any], *xs: Strided) -> None:
+        """Set the elements of `target`, a view of a new array."""
+        self._kernels.append(Map(target, expression, xs))
+
+    def each(
+        self,
+        shape: Sequence[int],
+        body: Callable[..., None],
+        *,
+        reads: Sequence[Strided] = (),
+        writes: Sequence[Strided],
+        parallel: bool = False,
+    ) -> None:
+        """Run ``body(e, *index)`` for each index of `shape`."""
+        self._kernels.append(Each(tuple(shape), body, reads, writes, parallel))
+
+    def matmul(self, x: Strided, y: Strided) -> Strided:
+        """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
+        batch, rows, _ = x.shape
+        columns = y.shape[2]
+        if (y.strides[2] != 1 and columns > 1) or not isinstance(y.base, Buffer):
+            y = self.copy(y)
+        if not isinstance(x.base, Buffer):
+            x = self.copy(x)
+        target = self.empty((batch, rows, columns), x.dtype)
+        self._kernels.append(Matmul(target, x, y, self._machine))
+        return target
+
+    def reduce(
+        self,
+        reducer: Reducer,
+        axes: Sequence[int],
+        *xs: Strided,
+        lift: Callable[..., Any] | None = None,
+        dtypes: Sequence[DType] | None = None,
+    ) -> tuple[Strided, ...]:
+        """Reduce over `axes` of the operands, which have one shape."""
+        dropped = set(axes)
+        kept = [i for i in range(len(xs[0].shape)) if i not in dropped]
+        order = [*kept, *sorted(dropped)]
+        last = [x.with_axes([x.shape[i] for i in order], [x.strides[i] for i in order]) for x in xs]
+        kinds = tuple(dtypes) if dtypes else tuple(x.dtype for x in xs)
+        return self._reduced(reducer, len(kept), last, lift or _as_state, kinds)
+
+    def inline(self, graph: Graph, *xs: Strided) -> tuple[Strided, ...]:
+        """Return the outputs of another graph for the inputs `xs`."""
+        return _lower_operations(graph, xs, self._program, self._machine)
+
+    def _reduced(
+        self,
+        reducer: Reducer,
+        rank: int,
+        xs: Sequence[Strided],
+        lift: Callable[..., Any],
+        dtypes: tuple[DType, ...],
+    ) -> tuple[Strided, ...]:
+        """Reduce over all axes from number `rank` on, in rounds of at most LONGEST terms."""
+        shape = xs[0].shape
+        inner, merged = arrays.coalesce(shape[rank:], [x.strides[rank:] for x in xs])
+        if math.prod(inner) <= LONGEST:
+            targets = tuple(self.empty(shape[:rank], dtype) for dtype in dtypes)
+            self._kernels.append(Reduce(targets, xs, reducer, lift))
+            return targets
+        xs = [
+            x.with_axes((*shape[:rank], *inner), (*x.strides[:rank], *steps))
+            for x, steps in zip(xs, merged, strict=True)
+        ]
+        if len(inner) > 1 and math.prod(inner[1:]) * 16 > LONGEST:
+            partial = self._reduced(reducer, rank + 1, xs, lift, dtypes)
+        else:
+            partial = self._blocks(reducer, rank, xs, lift, dtypes)
+        return self._reduced(reducer, rank, partial, _as_state, dtypes)
+
+    def _blocks(
+        self,
+        reducer: Reducer,
+        rank: int,
+        xs: Sequence[Strided],
+        lift: Callable[..., Any],
+        dtypes: tuple[DType, ...],
+    ) -> tuple[Strided, ...]:
+        """Reduce blocks of the axis number `rank` and all axes after it: one result per block."""
+        shape = xs[0].shape
+        length = shape[rank]
+        step = max(1, LONGEST // math.prod(shape[rank + 1 :]))
+        whole, rest = divmod(length, step)
+        count = whole + (rest > 0)
+        partial = tuple(self.empty((*shape[:rank], count), dtype) for dtype in dtypes)
+        for first, blocks, size in ((0, whole, step), (whole, 1 if rest else 0, rest)):
+            if not blocks:
+                continue
+            parts = [
+                x.with_axes(
+                    (*shape[:rank], blocks, size, *shape[rank + 1 :]),
+                    (*x.strides[:rank], x.strides[rank] * step, *x.strides[rank:]),
+                    first * step * x.strides[rank],
+                )
+                for x in xs
+            ]
+            targets = [
+                t.with_axes((*shape[:rank], blocks), t.strides, first * t.strides[rank])
+                for t in partial
+            ]
+            self._kernels.append(Reduce(targets, parts, reducer, lift))
+        return partial
+
+
+def _as_state(e: Any, *elements: Any) -> Any:
+    del e
+    return elements
+
+
+def _blocked(length: int) -> list[tuple[Shape, int]]:
+    """Return the shape and the start of the part of whole blocks, and of what is left over."""
+    whole = length // _TILE
+    parts: list[tuple[Shape, int]] = [((whole, _TILE), 0)]
+    if length % _TILE:
+        parts.append(((1, length % _TILE), whole * _TILE))
+    return parts
+
+
+def _block_strides(shape: Shape, step: int) -> Shape:
+    return (shape[1] * step, step)

@@ -1,0 +1,176 @@
+"""Where each buffer lives: in an output, in place of an input, or somewhere in one arena."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from wengert.compile.arrays import Buffer, Strided, dense
+from wengert.compile.kernels import Kernel, Map
+from wengert.compile.lower import Program
+from wengert.ops.lowering import identity
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the longest vector."""
+
+
+@dataclass(slots=True)
+class Lifetime:
+    """The kernels, by place, that first write, first touch and last read a buffer."""
+
+    first: int
+    last_read: int
+    last: int
+
+
+def lifetimes(kernels: Iterable[Kernel], results: Iterable[Strided] = ()) -> dict[Buffer, Lifetime]:
+    """Return the lifetime of each buffer; results are read after the last kernel."""
+    table: dict[Buffer, Lifetime] = {}
+
+    def touch(array: Strided, place: int, read: bool) -> None:
+        if array.buffer is not None:
+            life = table.setdefault(array.buffer, Lifetime(place, -1, place))
+            life.last = place
+            if read:
+                life.last_read = place
+
+    place = -1
+    for place, kernel in enumerate(kernels):
+        for x in kernel.reads:
+            touch(x, place, True)
+        for x in kernel.writes:
+            touch(x, place, False)
+    for x in results:
+        touch(x, place + 1, True)
+    return table
+
+
+def place_buffers(program: Program, aliases: Mapping[int, int]) -> int:
+    """Decide where every buffer lives and return the size of the arena in bytes.
+
+    Parameters
+    ----------
+    program : Program
+        Its kernels are changed: copies that turn out to be needless are dropped, copies into
+        outputs are added.
+    aliases : mapping of int to int
+        The outputs that take over the memory of an input.
+    """
+    _drop_copies(program)
+    _place_outputs(program, aliases)
+    return _assign_offsets(program)
+
+
+def _drop_copies(program: Program) -> None:
+    """Let a copy of what nobody reads later be the thing itself."""
+    table = lifetimes(program.kernels, program.results)
+    kept = []
+    for place, kernel in enumerate(program.kernels):
+        if isinstance(kernel, Map) and _is_whole_copy(kernel):
+            source, target = kernel.operands[0].buffer, kernel.target.buffer
+            assert source is not None
+            assert target is not None
+            mine, other = table[source], table[target]
+            if source.place == "arena" and mine.last == place == other.first:
+                target.merge_into(source)
+                table[source] = Lifetime(mine.first, other.last_read, other.last)
+                continue
+        kept.append(kernel)
+    program.kernels[:] = kept
+
+
+def _is_whole_copy(kernel: Map) -> bool:
+    return (
+        kernel.expression is identity
+        and kernel.target.whole
+        and kernel.operands[0].whole
+        and kernel.operands[0].buffer is not kernel.target.buffer
+    )
+
+
+def _place_outputs(program: Program, aliases: Mapping[int, int]) -> None:
+    """Let results be made where they belong, or copy them there at the end."""
+    table = lifetimes(program.kernels, program.results)
+    taken: set[Buffer] = set()
+    late: list[tuple[Strided, Strided]] = []
+    for output, result in enumerate(program.results):
+        if output in aliases:
+            target = program.inputs[aliases[output]]
+            fits = _may_overwrite(program.kernels, table, target, result)
+        else:
+            slot = len(program.inputs) + output
+            nbytes = result.size * result.dtype.itemsize
+            target = dense(Buffer(nbytes, slot), result.shape, result.dtype)
+            fits = True
+        buffer = result.buffer
+        if buffer is not None and buffer is target.buffer and result.whole:
+            continue
+        movable = buffer is not None and buffer.place == "arena" and buffer not in taken
+        if fits and movable and result.whole and result.size:
+            assert buffer is not None
+            assert target.buffer is not None
+            buffer.place, buffer.slot = "table", target.buffer.slot
+            taken.add(buffer)
+        elif result.size:
+            late.append((target, result))
+    _copy_results(program, late)
+
+
+def _may_overwrite(
+    kernels: list[Kernel], table: dict[Buffer, Lifetime], target: Strided, result: Strided
+) -> bool:
+    """Tell whether `result` can be made in the memory of the input `target`.
+
+    It can if the input is not read after the kernel that makes the result, and that kernel reads
+    each element of it, if at all, just before it writes the same place.
+    """
+    assert target.buffer is not None
+    old = table.get(target.buffer)
+    if old is None or result.buffer is None or result.dtype != target.dtype:
+        return old is None
+    made = table[result.buffer].first
+    if old.last < made:
+        return True
+    return old.last == made and kernels[made].reads_only_where_it_writes(target.buffer)
+
+
+def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None:
+    """Copy results to their targets; first save those that stand in memory to be overwritten."""
+    overwritten = {target.buffer for target, _ in late}
+    saved = []
+    for target, result in late:
+        source = result
+        if result.buffer in overwritten:
+            source = dense(Buffer(result.size * result.dtype.itemsize), result.shape, result.dtype)
+            program.kernels.append(Map(source, identity, (result,)))
+        saved.append((target, source))
+    for target, source in saved:
+        program.kernels.append(Map(target, identity, (source,)))
+
+
+def _assign_offsets(program: Program) -> int:
+    """Place the buffers of the arena, greatest first, each at the lowest offset that is free."""
+    table = lifetimes(program.kernels)
+    waiting = [b for b in table if b.place == "arena" and b.nbytes]
+    waiting.sort(key=lambda b: (-b.nbytes, table[b].first))
+    placed: list[Buffer] = []
+    total = 0
+    for buffer in waiting:
+        life = table[buffer]
+        offset = 0
+        for other in placed:
+            seen = table[other]
+            if seen.first > life.last or life.first > seen.last:
+                continue
+            if offset + buffer.nbytes <= other.offset:
+                break
+            offset = max(offset, _aligned(other.offset + other.nbytes))
+        buffer.offset = offset
+        total = max(total, offset + _aligned(buffer.nbytes))
+        placed.append(buffer)
+        placed.sort(key=lambda b: b.offset)
+    return total
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT

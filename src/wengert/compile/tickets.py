@@ -1,0 +1,234 @@
+"""The code by which threads share one call: tickets for chunks of work, and two entries.
+
+Work is a list of phases; a phase is cut into chunks, and begins when the one before it is done.
+A thread takes chunks of the current phase by advancing TICKET, and counts them in DONE when they
+are finished. The counters only ever grow. The calling thread therefore waits for a helper only
+while that helper holds a chunk: one that is late, or never comes, finds the tickets gone and
+passes through. Which thread runs a chunk never changes a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wengert.compile import layout
+from wengert.compile.ir import Module
+
+SPINS = 256
+"""How often a waiting thread looks before it lets others run: a few microseconds."""
+
+LINGER = 2000
+"""How often an idle helper looks for the next call: some tens of microseconds."""
+
+LINGER_YIELDING = 100
+"""How often it looks after that, letting others run in between, before it goes to sleep."""
+
+BUSY = -1
+"""What `run` returns if a call is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Work without an order: `chunks` calls of the functions, each with the chunk's number.
+
+    A phase of one chunk is run by the calling thread.
+    """
+
+    functions: tuple[str, ...]
+    chunks: int
+
+
+def add_runtime(module: Module, phases: list[Phase], pointers: int, pause: str) -> None:
+    """Add the entries ``run(control, pointers)`` and ``assist(control, thread)`` to the module.
+
+    Parameters
+    ----------
+    module : Module
+        It holds the functions that the phases name.
+    phases : list of Phase
+        The work of one call.
+    pointers : int
+        How many addresses `run` is given.
+    pause : str
+        The instruction by which a waiting processor saves power; may be empty.
+    """
+    module.declare("wengert_yield", "i32", ())
+    module.declare("llvm.memcpy.p0.p0.i64", "void", ("ptr", "ptr", "i64", "i1 immarg"))
+    if pause:
+        callee, _, argument = pause.partition("@")[2].partition("(")
+        module.declare(callee, "void", () if argument == ")" else ("i32 immarg",))
+    module.add_text("take", _TAKE.format(**_cells()))
+    module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=pause))
+    module.add_text("step", _step(phases))
+    module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=BUSY))
+    module.add_text(
+        "assist",
+        _ASSIST.format(**_cells(), linger=LINGER, patience=LINGER + LINGER_YIELDING, pause=pause),
+    )
+
+
+def _cells() -> dict[str, int]:
+    return {
+        "busy_cell": layout.BUSY,
+        "origin": layout.ORIGIN,
+        "ticket": layout.TICKET,
+        "done": layout.DONE,
+        "helpers": layout.HELPERS,
+        "error": layout.ERROR,
+        "table": layout.TABLE,
+    }
+
+
+def _step(phases: list[Phase]) -> str:
+    """Return the function that walks through all phases of one call."""
+    lines = [
+        "define internal void @step(ptr %control, i64 %thread, i64 %origin) #0 {",
+        "entry:",
+        "  %leads = icmp eq i64 %thread, 0",
+        f"  %ticket = getelementptr i8, ptr %control, i64 {layout.TICKET}",
+        f"  %done = getelementptr i8, ptr %control, i64 {layout.DONE}",
+        "  br label %phase0",
+    ]
+    base = 0
+    for place, phase in enumerate(phases):
+        calls = "\n".join(
+            f"  call void @{name}(ptr %control, i64 %chunk{place})" for name in phase.functions
+        )
+        pattern = _SERIAL if phase.chunks == 1 else _PARALLEL
+        lines.append(
+            pattern.format(p=place, q=place + 1, base=base, limit=base + phase.chunks, calls=calls)
+        )
+        base += phase.chunks
+    lines += [f"phase{len(phases)}:", "  ret void", "}"]
+    return "\n".join(lines)
+
+
+_SERIAL = """phase{p}:
+  %limit{p} = add i64 %origin, {limit}
+  %chunk{p} = add i64 0, 0
+  br i1 %leads, label %alone{p}, label %others{p}
+alone{p}:
+{calls}
+  store atomic i64 %limit{p}, ptr %ticket release, align 8
+  store atomic i64 %limit{p}, ptr %done release, align 8
+  br label %phase{q}
+others{p}:
+  call void @await(ptr %control, i64 %limit{p})
+  br label %phase{q}"""
+
+_PARALLEL = """phase{p}:
+  %base{p} = add i64 %origin, {base}
+  %limit{p} = add i64 %origin, {limit}
+  br label %next{p}
+next{p}:
+  %taken{p} = call i64 @take(ptr %control, i64 %limit{p})
+  %none{p} = icmp slt i64 %taken{p}, 0
+  br i1 %none{p}, label %gone{p}, label %mine{p}
+mine{p}:
+  %chunk{p} = sub i64 %taken{p}, %base{p}
+{calls}
+  %count{p} = atomicrmw add ptr %done, i64 1 acq_rel
+  br label %next{p}
+gone{p}:
+  call void @await(ptr %control, i64 %limit{p})
+  br label %phase{q}"""
+
+_TAKE = """define internal i64 @take(ptr %control, i64 %limit) #0 {{
+entry:
+  %cell = getelementptr i8, ptr %control, i64 {ticket}
+  %first = load atomic i64, ptr %cell acquire, align 8
+  br label %look
+look:
+  %ticket = phi i64 [ %first, %entry ], [ %seen, %try ]
+  %free = icmp slt i64 %ticket, %limit
+  br i1 %free, label %try, label %none
+try:
+  %next = add i64 %ticket, 1
+  %pair = cmpxchg ptr %cell, i64 %ticket, i64 %next acq_rel acquire
+  %seen = extractvalue {{ i64, i1 }} %pair, 0
+  %won = extractvalue {{ i64, i1 }} %pair, 1
+  br i1 %won, label %mine, label %look
+mine:
+  ret i64 %ticket
+none:
+  ret i64 -1
+}}"""
+
+_AWAIT = """define internal void @await(ptr %control, i64 %limit) #0 {{
+entry:
+  %cell = getelementptr i8, ptr %control, i64 {done}
+  br label %look
+look:
+  %turns = phi i64 [ 0, %entry ], [ %more, %spin ], [ %more, %yield ]
+  %seen = load atomic i64, ptr %cell acquire, align 8
+  %over = icmp sge i64 %seen, %limit
+  br i1 %over, label %end, label %wait
+wait:
+  %more = add i64 %turns, 1
+  %short = icmp slt i64 %turns, {spins}
+  br i1 %short, label %spin, label %yield
+spin:
+  {pause}
+  br label %look
+yield:
+  %ignored = call i32 @wengert_yield()
+  br label %look
+end:
+  ret void
+}}"""
+
+_RUN = """define i64 @run(ptr %control, ptr %pointers) #0 {{
+entry:
+  %busy = getelementptr i8, ptr %control, i64 {busy_cell}
+  %pair = cmpxchg ptr %busy, i64 0, i64 1 acq_rel acquire
+  %won = extractvalue {{ i64, i1 }} %pair, 1
+  br i1 %won, label %start, label %refuse
+refuse:
+  ret i64 {busy}
+start:
+  %table = getelementptr i8, ptr %control, i64 {table}
+  call void @llvm.memcpy.p0.p0.i64(ptr %table, ptr %pointers, i64 {nbytes}, i1 false)
+  %error = getelementptr i8, ptr %control, i64 {error}
+  store atomic i64 0, ptr %error monotonic, align 8
+  %ticket = getelementptr i8, ptr %control, i64 {ticket}
+  %now = load atomic i64, ptr %ticket acquire, align 8
+  %origin = getelementptr i8, ptr %control, i64 {origin}
+  store atomic i64 %now, ptr %origin release, align 8
+  call void @step(ptr %control, i64 0, i64 %now)
+  %failure = load atomic i64, ptr %error monotonic, align 8
+  store atomic i64 0, ptr %busy release, align 8
+  ret i64 %failure
+}}"""
+
+_ASSIST = """define void @assist(ptr %control, i64 %thread) #0 {{
+entry:
+  %helpers = getelementptr i8, ptr %control, i64 {helpers}
+  %came = atomicrmw add ptr %helpers, i64 1 acq_rel
+  %cell = getelementptr i8, ptr %control, i64 {origin}
+  br label %look
+look:
+  %last = phi i64 [ -1, %entry ], [ %origin, %work ], [ %last, %spin ], [ %last, %yield ]
+  %turns = phi i64 [ 0, %entry ], [ 0, %work ], [ %more, %spin ], [ %more, %yield ]
+  %origin = load atomic i64, ptr %cell acquire, align 8
+  %fresh = icmp ne i64 %origin, %last
+  br i1 %fresh, label %work, label %wait
+work:
+  call void @step(ptr %control, i64 %thread, i64 %origin)
+  br label %look
+wait:
+  %more = add i64 %turns, 1
+  %short = icmp slt i64 %turns, {linger}
+  br i1 %short, label %spin, label %late
+spin:
+  {pause}
+  br label %look
+late:
+  %leave = icmp sgt i64 %turns, {patience}
+  br i1 %leave, label %end, label %yield
+yield:
+  %ignored = call i32 @wengert_yield()
+  br label %look
+end:
+  %went = atomicrmw sub ptr %helpers, i64 1 acq_rel
+  ret void
+}}"""

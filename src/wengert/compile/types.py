@@ -1,0 +1,53 @@
+"""How dtypes, numbers and vectors are written in LLVM assembly."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from wengert.graph.dtypes import BOOL, FLOAT32, FLOAT64, DType, Scalar
+
+
+def scalar_type(dtype: DType) -> str:
+    """Return the type of a value in a register; a bool is one bit there."""
+    if dtype == BOOL:
+        return "i1"
+    if dtype == FLOAT32:
+        return "float"
+    return "double" if dtype == FLOAT64 else f"i{8 * dtype.itemsize}"
+
+
+def memory_type(dtype: DType) -> str:
+    """Return the type of an element in memory; a bool is a byte there."""
+    return "i8" if dtype == BOOL else scalar_type(dtype)
+
+
+def vector(kind: str, width: int) -> str:
+    """Return the type of `width` lanes; of one lane, the type itself."""
+    return kind if width == 1 else f"<{width} x {kind}>"
+
+
+def lanes_name(dtype: DType, width: int) -> str:
+    """Return how the names of intrinsics say `width` lanes of `dtype`."""
+    name = f"f{8 * dtype.itemsize}" if dtype.kind == "f" else scalar_type(dtype)
+    return name if width == 1 else f"v{width}{name}"
+
+
+def literal(value: Scalar, dtype: DType) -> str:
+    """Return a number as `dtype` writes it, rounded as NumPy rounds."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            rounded = float(dtype.type(value))  # type: ignore[call-arg]
+        return f"0x{struct.pack('>d', rounded).hex().upper()}"
+    if dtype == BOOL:
+        return "true" if value else "false"
+    return str(int(np.asarray(value).astype(dtype)))
+
+
+def splat(text: str, dtype: DType, width: int) -> str:
+    """Return the constant whose every lane is `text`."""
+    if width == 1:
+        return text
+    kind = scalar_type(dtype)
+    return "<" + ", ".join([f"{kind} {text}"] * width) + ">"

@@ -1,0 +1,89 @@
+"""Lowerings of gather and scatter: places that are known only when the code runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wengert.graph.dtypes import INT64
+from wengert.ops.lowering import Expressions, Kernels, Scalar, View
+
+Axes = Sequence[int]
+
+
+class _Places:
+    """Where the elements of a gather stand: indices first, then the axes that are not indexed."""
+
+    def __init__(
+        self, kernels: Kernels, name: str, x: View, axes: Axes, batch_axes: Axes, rank: int
+    ) -> None:
+        self.x = x
+        self.axes = tuple(axes)
+        self.batch_axes = tuple(batch_axes)
+        self.rest = [
+            i for i in range(len(x.shape)) if i not in self.axes and i not in self.batch_axes
+        ]
+        self._rank = rank
+        self._failure = f"{name}: an index is out of range for {{}}{kernels.where}."
+
+    def location(
+        self, e: Expressions, indices: Sequence[Scalar], position: Sequence[Scalar]
+    ) -> list[Scalar]:
+        """Return the index into `x` of the element of the result at `position`."""
+        place: dict[int, Scalar] = {}
+        for axis, index in zip(self.axes, indices, strict=True):
+            place[axis] = self._checked(e, index, axis)
+        for axis, at in zip(self.batch_axes, position, strict=False):
+            place[axis] = at
+        for axis, at in zip(self.rest, position[self._rank :], strict=True):
+            place[axis] = at
+        return [place[axis] for axis in range(len(self.x.shape))]
+
+    def _checked(self, e: Expressions, index: Scalar, axis: int) -> Scalar:
+        n = self.x.shape[axis]
+        at = e.cast(index, INT64)
+        at = e.where(e.compare("<", at, 0), e.add(at, n), at)
+        inside = e.both(e.compare(">=", at, 0), e.compare("<", at, n))
+        e.require(inside, self._failure.format(f"axis {axis} of length {n}"))
+        return e.where(inside, at, 0)
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether there is no element that an index could mean."""
+        return 0 in self.x.shape
+
+
+def gather(kernels: Kernels, x: View, *indices: View, axes: Axes, batch_axes: Axes) -> View:
+    """Lower the reading of elements at indices."""
+    (out,) = kernels.outputs
+    rank = len(indices[0].shape)
+    places = _Places(kernels, "gather", x, axes, batch_axes, rank)
+    extra = len(out.shape) - rank
+    wide = [kernels.view(i, out.shape, (*i.strides, *[0] * extra)) for i in indices]
+    position = [kernels.counter(out.shape, axis) for axis in range(len(out.shape))]
+    count = len(indices)
+
+    def element(e: Expressions, *scalars: Scalar) -> Scalar:
+        location = places.location(e, scalars[:count], scalars[count:])
+        return e.constant(0, x.dtype) if places.nowhere else e.load(x, *location)
+
+    return kernels.map(element, *wide, *position, shape=out.shape, dtype=x.dtype, reads=(x,))
+
+
+def scatter_add(
+    kernels: Kernels, buffer: View, update: View, *indices: View, axes: Axes, batch_axes: Axes
+) -> View:
+    """Lower the addition of elements at indices, one after the other in the order of `update`."""
+    result = kernels.copy(buffer)
+    rank = len(indices[0].shape)
+    places = _Places(kernels, "scatter_add", result, axes, batch_axes, rank)
+
+    def body(e: Expressions, *position: Scalar) -> None:
+        found = [e.load(index, *position[:rank]) for index in indices]
+        location = places.location(e, found, position)
+        if not places.nowhere:
+            total = e.add(e.load(result, *location), e.load(update, *position))
+            e.store(total, result, *location)
+
+    reads = (update, *indices, result)
+    kernels.each(update.shape, body, reads=reads, writes=(result,))
+    return result

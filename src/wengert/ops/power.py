@@ -1,0 +1,86 @@
+"""Powers, and the points where their slopes are infinite or undefined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wengert.graph.bind import bind
+from wengert.graph.dtypes import INT64, Array
+from wengert.graph.errors import DTypeError
+from wengert.graph.primitive import Nonsmooth
+from wengert.graph.variable import Variable
+from wengert.ops import compare
+from wengert.ops.arithmetic import cotangent_mul, floor, multiply
+from wengert.ops.convert import VariableLike, as_variable, cast, promoted
+from wengert.ops.define import binary_samples, define_binary, magnitudes, normal, positive
+from wengert.ops.exponential import log
+from wengert.ops.lowering import Expressions, Scalar, elementwise
+
+
+def _pow_base_slope(z: Variable, x: Variable, y: Variable) -> Variable:
+    return cotangent_mul(y, power(x, y - 1.0))
+
+
+def _pow_exponent_slope(z: Variable, x: Variable, y: Variable) -> Variable:
+    return cotangent_mul(z, log(x))
+
+
+def _evaluate_pow(x: Array, y: Array) -> Any:
+    return np.power(x, y)
+
+
+def _outside_domain(z: Variable, x: Variable, y: Variable) -> Variable:
+    del z
+    return compare.logical_and(compare.less(x, 0.0), compare.not_equal(y, floor(y)))
+
+
+def _at_pole(z: Variable, x: Variable, y: Variable) -> Variable:
+    """Infinite slope in the base: at zero, for exponents below 1 other than 0."""
+    del z
+    steep = compare.logical_and(compare.less(y, 1.0), compare.not_equal(y, 0.0))
+    return compare.logical_and(compare.equal(x, 0.0), steep)
+
+
+def _pow(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
+    if x.dtype.kind != "f":
+        raise NotImplementedError("pow of integers has no native code; cast to a float first")
+    return e.call("pow", x, y)
+
+
+pow_p = define_binary(
+    "pow",
+    _evaluate_pow,
+    (_pow_base_slope, _pow_exponent_slope),
+    "{{{0}}}^{{{1}}}",
+    binary_samples(magnitudes(positive, (1e-6, 1.0, 1e6)), normal),
+    nonsmooth=(
+        Nonsmooth("domain", _outside_domain),
+        Nonsmooth("pole", _at_pole),
+    ),
+    kinds="iuf",
+    lower=elementwise(_pow, 20),
+)
+
+
+def power(x: VariableLike, y: VariableLike) -> Variable:
+    """Return ``x ** y``, element by element.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.pow(wg.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
+    if isinstance(y, int) and y == 2 and not isinstance(y, bool):  # noqa: PLR2004
+        x = as_variable(x)
+        return multiply(x, x)
+    x, y = promoted(x, y)
+    if x.dtype.kind == "b":
+        x, y = cast(x, INT64), cast(y, INT64)
+    if x.dtype.kind in "iu" and y.value is not None and np.any(y.value < 0):
+        raise DTypeError(
+            "pow: integers to a negative power are not integers; cast the base to a float"
+        )
+    return bind(pow_p, (x, y))  # type: ignore[no-any-return]
