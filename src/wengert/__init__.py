@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from wengert.compile.function import RecompilationWarning, compile
+from wengert.compile.settings import disable_compile
 from wengert.graph.dtypes import BOOL as bool
 from wengert.graph.dtypes import FLOAT32 as float32
 from wengert.graph.dtypes import FLOAT64 as float64
@@ -142,24 +144,16 @@ from wengert.tensor.vmap import hessian, jacobian, vmap
 
 if TYPE_CHECKING:
     from wengert import data, interop, nn, optim, train
-    from wengert.compile.function import compile
-    from wengert.compile.settings import disable_compile
 
 __version__ = "0.1.0"
 
 _MODULES = {"data", "interop", "nn", "optim", "train"}
-_LATE = {
-    "compile": "wengert.compile.function",
-    "disable_compile": "wengert.compile.settings",
-}
 
 
 def __getattr__(name: str) -> Any:
     """Import the heavy parts when they are first used."""
     if name in _MODULES:
         return importlib.import_module(f"wengert.{name}")
-    if name in _LATE:
-        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module 'wengert' has no attribute {name!r}")
 
 
@@ -170,6 +164,7 @@ __all__ = [
     "GraphFreedError",
     "InvalidGraphError",
     "MutationError",
+    "RecompilationWarning",
     "ShapeError",
     "Tensor",
     "TracedGraph",
