@@ -175,7 +175,7 @@ def _pull_one(
         if True not in needed:
             return
     if sharing.noted:
-        sharing.check_unchanged(op)
+        sharing.check_unchanged(op, y)
     derivative = op.primitive.derivative
     assert derivative is not None
     contributions = derivative.pullback(y_bar, y, xs, op.params, needed)

@@ -116,8 +116,10 @@ def _walk(outputs: Sequence[Variable], since: int) -> list[Variable]:
         if not op.inputs:
             raise _freed(op)
         seen.add(op)
-        results.append(v)
-        stack.extend(x for x in op.inputs if x.requires_grad and x.op is not None)
+        parents = [x for x in op.inputs if x.requires_grad]
+        if parents:  # otherwise the variable is a leaf, though an operation made its value
+            results.append(v)
+            stack.extend(x for x in parents if x.op is not None)
     results.sort(key=_serial)
     return results
 

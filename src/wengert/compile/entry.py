@@ -31,6 +31,26 @@ class Effect:
     """The input whose buffer the output takes over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A tensor from outside that the graph reads: a cell, or the gradient that it has now."""
+
+    cell: Any
+    is_grad: bool
+    aval: Aval
+    requires_grad: bool
+
+    def tensor(self) -> Any:
+        """Return the tensor as it is now."""
+        return self.cell._grad if self.is_grad else self.cell
+
+
+def contiguous(variable: Variable) -> Array:
+    """Return the value of `variable` in C order."""
+    value = variable.concrete("a compiled function")
+    return value if value.flags.c_contiguous else np.array(value, order="C")
+
+
 @dataclass(slots=True)
 class Entry:
     """One compiled version of a function.
@@ -39,8 +59,8 @@ class Entry:
     ----------
     graph : Graph
         Arguments, cells and hyper-parameters in; results and new values of cells out.
-    cells : list
-        The tensors from outside that the graph reads, with their shapes and dtypes.
+    cells : list of Captured
+        The tensors from outside that the graph reads.
     hypers : list of callable
         The numbers read afresh at each call.
     guards : list of Guard
@@ -50,7 +70,7 @@ class Entry:
     """
 
     graph: Graph
-    cells: list[tuple[Any, Aval, bool]]
+    cells: list[Captured]
     hypers: list[Callable[[], float]]
     guards: list[Guard]
     effects: list[Effect]
@@ -66,19 +86,28 @@ class Entry:
         for guard in self.guards:
             if guard.read() != guard.value:
                 return guard.what
-        for cell, aval, requires_grad in self.cells:
-            variable = cell._variable
+        for captured in self.cells:
+            variable, aval = captured.tensor()._variable, captured.aval
             if variable.shape != aval.shape or variable.dtype != aval.dtype:
                 return f"a captured tensor changed from {aval} to {variable.aval}"
-            if variable.requires_grad != requires_grad:
+            if variable.requires_grad != captured.requires_grad:
                 return "requires_grad of a captured tensor"
         return None
+
+    def captures_recorded(self) -> bool:
+        """Tell whether a captured tensor was made by operations that a backward pass will visit."""
+        return any(
+            captured.requires_grad and not isinstance(captured.tensor()._variable, Leaf)
+            for captured in self.cells
+        )
 
     def __call__(self, arguments: Sequence[Array]) -> Any:
         """Run on the arrays of the arguments; change the cells; return the result."""
         cells = [
-            inplace.own(cell) if place in self.donated else np.ascontiguousarray(cell._value(""))
-            for place, (cell, _, _) in enumerate(self.cells, len(arguments))
+            inplace.own(captured.tensor())
+            if place in self.donated
+            else contiguous(captured.tensor()._variable)
+            for place, captured in enumerate(self.cells, len(arguments))
         ]
         hypers = [np.asarray(hyper(), np.float64) for hyper in self.hypers]
         inputs = [*arguments, *cells, *hypers]
@@ -105,9 +134,11 @@ class Entry:
         for effect in self.effects:
             if effect.output is None:
                 setattr(effect.cell, effect.attribute, None)
+            elif effect.donor is not None:
+                continue
             elif effect.attribute == "_grad":
                 effect.cell._grad = Tensor(Variable(outputs[effect.output]))
-            elif effect.donor is None:
+            else:
                 inplace.rebind(effect.cell, outputs[effect.output])
 
 
@@ -158,6 +189,7 @@ def build(
     inputs = [
         *given,
         *(v for _, v in trace.cell_inputs),
+        *(v for _, v in trace.grad_inputs),
         *(v for _, v in trace.hyper_inputs),
     ]
     effects = _effects(trace.writes, trace, len(given), outputs)
@@ -166,7 +198,10 @@ def build(
     places = iter(range(len(outputs)))
     return Entry(
         graph=graph,
-        cells=[(cell, v.aval, v.requires_grad) for cell, v in trace.cell_inputs],
+        cells=[
+            *(Captured(cell, False, v.aval, v.requires_grad) for cell, v in trace.cell_inputs),
+            *(Captured(cell, True, v.aval, v.requires_grad) for cell, v in trace.grad_inputs),
+        ],
         hypers=[hyper for hyper, _ in trace.hyper_inputs],
         guards=trace.guards,
         effects=effects,
@@ -200,7 +235,16 @@ def _effects(
     writes: Sequence[Write], trace: Trace, first_cell: int, outputs: list[Variable]
 ) -> list[Effect]:
     """Return what the function changed; add the new values to `outputs`."""
-    lifted = {id(cell): (place, v) for place, (cell, v) in enumerate(trace.cell_inputs, first_cell)}
+    lifted = {
+        (id(cell), attribute): (place, v)
+        for place, (cell, attribute, v) in enumerate(
+            [
+                *((cell, "_variable", v) for cell, v in trace.cell_inputs),
+                *((cell, "_grad", v) for cell, v in trace.grad_inputs),
+            ],
+            first_cell,
+        )
+    }
     effects: list[Effect] = []
     for write in writes:
         if write.after is write.before:
@@ -210,8 +254,8 @@ def _effects(
             effects.append(Effect(write.cell, write.attribute, None))
             continue
         donor = None
-        if write.attribute == "_variable" and id(write.cell) in lifted:
-            place, v = lifted[id(write.cell)]
+        if (id(write.cell), write.attribute) in lifted:
+            place, v = lifted[id(write.cell), write.attribute]
             donor = place if v.aval[:2] == after.aval[:2] else None
         effects.append(Effect(write.cell, write.attribute, len(outputs), donor))
         outputs.append(after)

@@ -14,7 +14,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from wengert.compile.entry import Entry, argument_aval, build, is_leaf_cell
+from wengert.compile.entry import Entry, argument_aval, build, contiguous, is_leaf_cell
 from wengert.compile.settings import default_threads
 from wengert.graph.dtypes import Array, default_float
 from wengert.graph.mode import THREAD
@@ -59,6 +59,8 @@ class CompiledFunction:
         if THREAD.now.trace is not None or any(_is_recorded(leaf) for leaf in leaves):
             return self.function(*args, **kwargs)
         entry = self._entry(args, kwargs, leaves, spec)
+        if THREAD.now.recording and entry.captures_recorded():
+            return self.function(*args, **kwargs)
         return entry([_array(leaf) for leaf in leaves if argument_aval(leaf) is not None])
 
     def _entry(
@@ -133,7 +135,7 @@ def _leaf_key(leaf: Any) -> Any:
 def _array(leaf: Any) -> Array:
     if type(leaf) is float:
         return np.asarray(leaf, np.float64)
-    return np.ascontiguousarray(read(leaf).concrete("a compiled function")).reshape(leaf.shape)
+    return contiguous(read(leaf))
 
 
 @overload

@@ -20,6 +20,9 @@ from wengert.ops.lowering import Reducer
 Index = str | int
 Strides = Sequence[Shape]
 
+CALLS = 10
+"""The cost of an expression that calls functions for one element: lanes would only add code."""
+
 
 class Kernel(abc.ABC):
     """A loop nest that reads some arrays and writes others.
@@ -75,12 +78,13 @@ class Space:
     The first axis is the one that is cut into chunks, the last one is walked by vectors.
     """
 
-    def __init__(self, shape: Shape, strides: Strides, work: int) -> None:
+    def __init__(self, shape: Shape, strides: Strides, work: int, scalar: bool = False) -> None:
         lengths, merged = coalesce(shape, strides)
         self.empty = 0 in lengths
         self.lengths = lengths or (1,)
         self.strides = merged if lengths else [(0,) for _ in strides]
         self.grid = cut(self.lengths[0], work, WIDTH if len(self.lengths) == 1 else 1)
+        self._width = 1 if scalar else width_for(self.lengths[-1])
 
     def rows(
         self,
@@ -117,7 +121,7 @@ class Space:
     ) -> None:
         """Emit ``body(lanes, index)`` along the last axis: vectors, then what is left over."""
         start, stop = bounds
-        width = width_for(self.lengths[-1])
+        width = self._width
         rest: Index
         if isinstance(stop, int) and isinstance(start, int):
             rest = start + (stop - start) // width * width
@@ -148,7 +152,7 @@ class Map(Kernel):
         self.reads = self.operands + self.beside
         self.writes = (target,)
         strides = [target.strides, *(x.strides for x in self.operands)]
-        self._space = Space(target.shape, strides, cost * target.size)
+        self._space = Space(target.shape, strides, cost * target.size, cost >= CALLS)
         self.grid = self._space.grid
 
     def reads_only_where_it_writes(self, buffer: Buffer) -> bool:

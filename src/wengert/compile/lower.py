@@ -12,7 +12,7 @@ import numpy as np
 from wengert.compile import arrays
 from wengert.compile.arrays import Buffer, Shape, Strided, dense, reshaped_strides
 from wengert.compile.kernels import Each, Kernel, Map, Reduce
-from wengert.compile.matmul import Machine, Matmul
+from wengert.compile.matmul import Machine, Matmul, panel_width
 from wengert.graph.dtypes import Array, DType, Scalar
 from wengert.graph.graph import Graph
 from wengert.graph.source import describe
@@ -222,15 +222,32 @@ class Lowering:
 
     def matmul(self, x: Strided, y: Strided) -> Strided:
         """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
-        batch, rows, _ = x.shape
-        columns = y.shape[2]
-        if (y.strides[2] != 1 and columns > 1) or not isinstance(y.base, Buffer):
-            y = self.copy(y)
         if not isinstance(x.base, Buffer):
             x = self.copy(x)
-        target = self.empty((batch, rows, columns), x.dtype)
-        self._kernels.append(Matmul(target, x, y, self._machine))
+        target = self.empty((*x.shape[:2], y.shape[2]), x.dtype)
+        self._kernels.append(Matmul(target, x, self._panels(y), self._machine))
         return target
+
+    def _panels(self, y: Strided) -> Strided:
+        """Copy (b, k, n) to (b, p, k, w): panels of w columns each, the last filled with zeros."""
+        batch, depth, columns = y.shape
+        width = panel_width(self._machine, y.dtype)
+        whole, rest = divmod(columns, width)
+        panels = self.empty((batch, whole + (rest > 0), depth, width), y.dtype)
+        outer, down, along = y.strides
+        strides = (outer, width * along, down, along)
+        if whole:
+            part = panels.with_axes((batch, whole, depth, width), panels.strides)
+            self.write(part, identity, y.with_axes(part.shape, strides))
+        if rest:
+            shape = (batch, 1, depth, rest)
+            last = panels.with_axes(shape, panels.strides, whole * panels.strides[1])
+            self.write(last, identity, y.with_axes(shape, strides, whole * width * along))
+            zeros = panels.with_axes(
+                (batch, 1, depth, width - rest), last.strides, last.offset + rest
+            )
+            self.write(zeros, identity, self.constant(0, zeros.shape, zeros.dtype))
+        return panels
 
     def reduce(
         self,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wengert.compile.access import base_pointer
-from wengert.compile.arrays import Buffer, Strided
-from wengert.compile.grid import Grid, cut
+from wengert.compile.access import element_address
+from wengert.compile.arrays import Strided
+from wengert.compile.grid import cut
 from wengert.compile.ir import Function, Module
 from wengert.compile.kernels import Index, Kernel
 from wengert.compile.types import lanes_name, scalar_type, vector
@@ -37,6 +37,11 @@ class Machine:
     fma: bool
 
 
+def panel_width(machine: Machine, dtype: DType) -> int:
+    """Return the columns of a panel: two vectors."""
+    return 2 * machine.vector_bytes // dtype.itemsize
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     """A piece of the result that lives in registers: `rows` rows of `columns` columns."""
@@ -46,13 +51,17 @@ class Tile:
     rows: int
     columns: int
     depth: int
-    steps: tuple[int, int, int, int]
-    """Strides, in elements: x along m and k, y along k, the result along m."""
+    steps: tuple[int, int, int]
+    """Strides, in elements: x along m and k, the result along m."""
 
     @property
     def lanes(self) -> int:
         """Lanes of a vector."""
-        return self.machine.vector_bytes // self.dtype.itemsize
+        return panel_width(self.machine, self.dtype) // 2
+
+    @property
+    def _vectors(self) -> range:
+        return range(-(-self.columns // self.lanes))
 
     @property
     def name(self) -> str:
@@ -66,8 +75,7 @@ class Tile:
             return
         function = Function(module, self.name, ("ptr %x", "ptr %y", "ptr %z"))
         kind = vector(scalar_type(self.dtype), self.lanes)
-        vectors = range(-(-self.columns // self.lanes))
-        places = [(i, j) for i in range(self.rows) for j in vectors]
+        places = [(i, j) for i in range(self.rows) for j in self._vectors]
         sums = function.loop(
             0,
             self.depth,
@@ -76,28 +84,30 @@ class Tile:
             [(kind, "zeroinitializer")] * len(places),
         )
         for (i, j), total in zip(places, sums, strict=True):
-            self._store(function, total, i * self.steps[3], j)
+            self._store(function, total, i * self.steps[2], j)
         module.define(function)
 
     def _turn(self, function: Function, k: Index, values: list[str]) -> list[str]:
         """Add one term to each element of the tile."""
-        step_m, step_k, step_y, _ = self.steps
-        scalar = scalar_type(self.dtype)
+        step_m, step_k, _ = self.steps
+        scalar, align = scalar_type(self.dtype), self.dtype.itemsize
         kind = vector(scalar, self.lanes)
-        at_y = function.element("%y", scalar, function.mul(k, step_y))
+        at_y = function.element("%y", scalar, function.mul(k, 2 * self.lanes))
         at_x = function.element("%x", scalar, function.mul(k, step_k))
-        vectors = range(-(-self.columns // self.lanes))
-        ys = [self._load(function, at_y, j) for j in vectors]
+        ys = []
+        for j in self._vectors:
+            address = function.element(at_y, scalar, j * self.lanes)
+            ys.append(function.value(f"load {kind}, ptr {address}, align {align}"))
         result = []
         for i in range(self.rows):
             address = function.element(at_x, scalar, i * step_m)
-            x = function.value(f"load {scalar}, ptr {address}, align {self.dtype.itemsize}")
+            x = function.value(f"load {scalar}, ptr {address}, align {align}")
             first = function.value(f"insertelement {kind} poison, {scalar} {x}, i64 0")
             zeros = f"<{self.lanes} x i32> zeroinitializer"
             wide = function.value(f"shufflevector {kind} {first}, {kind} poison, {zeros}")
-            for j in vectors:
-                total = values[i * len(vectors) + j]
-                result.append(self._multiply_add(function, kind, (wide, ys[j], total)))
+            for j, y in enumerate(ys):
+                total = values[i * len(ys) + j]
+                result.append(self._multiply_add(function, kind, (wide, y, total)))
         return result
 
     def _multiply_add(self, function: Function, kind: str, terms: tuple[str, str, str]) -> str:
@@ -116,21 +126,6 @@ class Tile:
             return None
         return "<" + ", ".join(f"i1 {str(i < used).lower()}" for i in range(self.lanes)) + ">"
 
-    def _load(self, function: Function, pointer: str, place: int) -> str:
-        scalar = scalar_type(self.dtype)
-        kind, align = vector(scalar, self.lanes), self.dtype.itemsize
-        address = function.element(pointer, scalar, place * self.lanes)
-        mask = self._mask(place)
-        if mask is None:
-            return function.value(f"load {kind}, ptr {address}, align {align}")
-        name = f"llvm.masked.load.{lanes_name(self.dtype, self.lanes)}.p0"
-        tests = f"<{self.lanes} x i1>"
-        load = function.module.declare(name, kind, ("ptr", "i32 immarg", tests, kind))
-        return function.value(
-            f"call {kind} {load}(ptr {address}, i32 {align}, {tests} {mask}, "
-            f"{kind} zeroinitializer)"
-        )
-
     def _store(self, function: Function, value: str, row: int, place: int) -> None:
         scalar = scalar_type(self.dtype)
         kind, align = vector(scalar, self.lanes), self.dtype.itemsize
@@ -148,42 +143,42 @@ class Tile:
 
 
 class Matmul(Kernel):
-    """``z[b, m, n] = sum over k of x[b, m, k] * y[b, k, n]``; y and z are unit-strided along n."""
+    """``z[b, m, n] = sum over k of x[b, m, k] * y[b, k, n]``.
+
+    `y` comes as panels: shape (b, p, k, w), its columns n = p w + … cut into pieces of w that lie
+    side by side, so that a tile reads it from one end to the other.
+    """
 
     def __init__(self, z: Strided, x: Strided, y: Strided, machine: Machine) -> None:
         self.x, self.y, self.z = x, y, z
         self.reads, self.writes = (x, y), (z,)
         self._machine = machine
         batch, rows, columns = z.shape
-        self._lanes = machine.vector_bytes // z.dtype.itemsize
-        self._panels = -(-columns // (2 * self._lanes))
-        self._tiles = -(-rows // machine.rows)
+        self._panels = y.shape[1]
         work = batch * rows * columns * x.shape[2] // 4
-        self._groups = cut(self._tiles, work // max(1, batch * self._panels))
-        self._units = batch * self._groups.chunks * self._panels
-        self.grid = cut(self._units, work) if z.size else Grid(0, 1)
+        tiles = -(-rows // machine.rows)
+        self._groups = cut(tiles, work // max(1, batch * self._panels))
+        self.grid = cut(batch * self._groups.chunks * self._panels, work)
 
     def emit(self, function: Function, chunk: Index) -> None:
         """Emit the code of one chunk: some panels of columns, each for a group of tiles of rows."""
-        start, stop = self.grid.bounds(function, chunk)
-        function.loop(start, stop, 1, lambda unit, _: self._unit(function, unit))
+        if self.z.size:
+            start, stop = self.grid.bounds(function, chunk)
+            function.loop(start, stop, 1, lambda unit, _: self._unit(function, unit))
 
     def _unit(self, function: Function, unit: Index) -> None:
-        panel, group = _divided(function, unit, self._panels)
-        batch, group = _divided(function, group, self._groups.chunks, swap=True)
+        panel, rest = _divided(function, unit, self._panels)
+        group, batch = _divided(function, rest, self._groups.chunks)
         bounds = self._groups.bounds(function, group)
-        columns, width = self.z.shape[2], 2 * self._lanes
-        full = columns // width
-        rest = columns - full * width
-        if rest == 0:
-            self._panel(function, (batch, panel), bounds, width)
-        elif full == 0:
-            self._panel(function, (batch, 0), bounds, rest)
-        else:
-            inside = function.value(f"icmp slt i64 {panel}, {full}")
-            function.when(inside, lambda: self._panel(function, (batch, panel), bounds, width))
-            last = function.value(f"xor i1 {inside}, true")
-            function.when(last, lambda: self._panel(function, (batch, full), bounds, rest))
+        width = panel_width(self._machine, self.z.dtype)
+        full, left = divmod(self.z.shape[2], width)
+        if not (full and left):
+            self._panel(function, (batch, panel), bounds, left or width)
+            return
+        inside = function.value(f"icmp slt i64 {panel}, {full}")
+        function.when(inside, lambda: self._panel(function, (batch, panel), bounds, width))
+        last = function.value(f"xor i1 {inside}, true")
+        function.when(last, lambda: self._panel(function, (batch, full), bounds, left))
 
     def _panel(
         self,
@@ -194,33 +189,30 @@ class Matmul(Kernel):
     ) -> None:
         """Emit the tiles of one panel."""
         start, stop = bounds
-        rows = self._machine.rows
-        full = self.z.shape[1] // rows
-        rest = self.z.shape[1] - full * rows
-        within = function.min(stop, full)
-        function.loop(
-            start, within, 1, lambda tile, _: self._tile(function, place, tile, (rows, columns))
-        )
-        if rest:
-            begin = function.max(start, full)
-            function.loop(
-                begin, stop, 1, lambda tile, _: self._tile(function, place, tile, (rest, columns))
-            )
+        full, left = divmod(self.z.shape[1], self._machine.rows)
+        for first, last, rows in ((0, full, self._machine.rows), (full, full + 1, left)):
+            if rows:
+                function.loop(
+                    function.max(start, first),
+                    function.min(stop, last),
+                    1,
+                    lambda tile, _, rows=rows: self._tile(function, place, tile, (rows, columns)),
+                )
 
     def _tile(
         self, function: Function, place: tuple[Index, Index], tile: Index, shape: tuple[int, int]
     ) -> None:
         batch, panel = place
         x, y, z = self.x, self.y, self.z
-        steps = (x.strides[1], x.strides[2], y.strides[1], z.strides[1])
+        steps = (x.strides[1], x.strides[2], z.strides[1])
         code = Tile(self._machine, z.dtype, *shape, x.shape[2], steps)
         code.define(function.module)
         row = function.mul(tile, self._machine.rows)
-        column = function.mul(panel, 2 * self._lanes)
+        width = panel_width(self._machine, z.dtype)
         pointers = (
             _address(function, x, (batch, x.strides[0]), (row, x.strides[1])),
-            _address(function, y, (batch, y.strides[0]), (column, 1)),
-            _address(function, z, (batch, z.strides[0]), (row, z.strides[1]), (column, 1)),
+            _address(function, y, (batch, y.strides[0]), (panel, y.strides[1])),
+            _address(function, z, (batch, z.strides[0]), (row, z.strides[1]), (panel, width)),
         )
         arguments = ", ".join(f"ptr {pointer}" for pointer in pointers)
         function.do(f"call void @{code.name}({arguments})")
@@ -230,18 +222,14 @@ def _address(function: Function, array: Strided, *terms: tuple[Index, int]) -> s
     offset: Index = array.offset
     for index, stride in terms:
         offset = function.add(offset, function.mul(index, stride))
-    assert isinstance(array.base, Buffer)
-    return function.element(base_pointer(function, array.base), scalar_type(array.dtype), offset)
+    return element_address(function, array, offset)
 
 
-def _divided(function: Function, value: Index, by: int, swap: bool = False) -> tuple[Index, Index]:
-    """Return remainder and quotient of an index, or quotient and remainder if `swap`."""
+def _divided(function: Function, value: Index, by: int) -> tuple[Index, Index]:
+    """Return remainder and quotient of an index."""
     if by == 1:
-        pair: tuple[Index, Index] = (0, value)
-    elif isinstance(value, int):
-        pair = (value % by, value // by)
-    else:
-        quotient = function.value(f"udiv i64 {value}, {by}")
-        remainder = function.value(f"urem i64 {value}, {by}")
-        pair = (remainder, quotient)
-    return (pair[1], pair[0]) if swap else pair
+        return 0, value
+    if isinstance(value, int):
+        return value % by, value // by
+    quotient = function.value(f"udiv i64 {value}, {by}")
+    return function.value(f"urem i64 {value}, {by}"), quotient

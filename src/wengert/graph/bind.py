@@ -57,7 +57,7 @@ def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _N
         if x.requires_grad:
             requires_grad = True
     mode = THREAD.now
-    if not inputs and mode.trace is not None:
+    if mode.trace is not None and (primitive.per_lane or not inputs):
         return _bind_abstract(primitive, inputs, params)
     try:
         result = mode.run(primitive.evaluate, *values, **params)
@@ -80,7 +80,7 @@ def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _N
         mode.scope,
     )
     if sharing.noted:
-        result = sharing.note_shared_inputs(op, result)
+        sharing.mark_inputs(op)
     return Variable(result, op, result.dtype.kind == "f")
 
 
@@ -125,7 +125,7 @@ def _wrap_several(
         return tuple(Variable(array) for array in arrays)
     op = _record(primitive, inputs, params)
     if sharing.noted:
-        arrays = [sharing.note_shared_inputs(op, array) for array in arrays]
+        sharing.mark_inputs(op)
     outputs = tuple(
         Variable(array, op, array.dtype.kind == "f", index) for index, array in enumerate(arrays)
     )

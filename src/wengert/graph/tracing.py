@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
+from wengert.graph.errors import TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Aval, Leaf, Variable, next_serial
 
@@ -65,6 +66,8 @@ class Trace:
     ----------
     cell_inputs : list of (cell, Variable)
         The cells that became inputs, in the order of their first read.
+    grad_inputs : list of (cell, Variable)
+        The cells whose gradients became inputs.
     hyper_inputs : list of (read, Variable)
         The hyper-parameters that became inputs, with the function that reads them afresh.
     guards : list of Guard
@@ -87,6 +90,7 @@ class Trace:
         self.depth = 0
         self.number = 0
         self.cell_inputs: list[tuple[Any, Variable]] = []
+        self.grad_inputs: list[tuple[Any, Variable]] = []
         self.hyper_inputs: list[tuple[Callable[[], float], Variable]] = []
         self.guards: list[Guard] = []
         self.writes: list[Write] = []
@@ -108,6 +112,12 @@ class Trace:
         if cell._stamp >= self.number or (id(cell), "_variable") in self._journal:
             return cell._variable  # type: ignore[no-any-return]
         outer: Variable = self.parent.read(cell) if self.parent else cell._variable
+        if outer.value is None and outer.trace is not None and not outer.trace.active:
+            raise TracerError(
+                f"a traced variable ({outer.aval}{outer.made_by()}) was used after its trace "
+                f"({outer.trace.what}) had ended; return it from the traced function instead of "
+                "storing it."
+            )
         if not self.lifts:
             return outer
         variable = Leaf.abstract(outer.aval, self, requires_grad=outer.requires_grad)
@@ -127,10 +137,21 @@ class Trace:
         setattr(cell, attribute, value)
 
     def read_grad(self, cell: Any) -> Any:
-        """Return the gradient of `cell`; whether there is one is a guard."""
-        if cell._stamp < self.number and (id(cell), "_grad") not in self._journal:
-            missing = cell._grad is None
-            self.guard("whether .grad is None", lambda: cell._grad is None, missing)
+        """Return the gradient of `cell`; whether there is one is a guard.
+
+        A trace that lifts takes the gradient's value as an input, whatever tensor holds it: the
+        next call may find another one.
+        """
+        if cell._stamp >= self.number or (id(cell), "_grad") in self._journal:
+            return cell._grad
+        known = self.parent.read_grad(cell) if self.parent else cell._grad
+        self.guard("whether .grad is None", lambda: cell._grad is None, known is None)
+        if known is None or not self.lifts:
+            return known
+        variable = self.new_input(known._variable.aval, None, known._variable.requires_grad)
+        self._remember(cell, "_grad")
+        cell._grad = type(known)(variable)
+        self.grad_inputs.append((cell, variable))
         return cell._grad
 
     def hyper(self, key: tuple[int, str], read: Callable[[], float], name: str) -> Variable | None:
@@ -166,6 +187,16 @@ class Trace:
         if self.parent:
             self.parent.guard(what, read, value)
 
+    def _changed(self, entry: Write) -> bool:
+        """Tell whether a cell ended otherwise than it was read."""
+        if entry.attribute == "_variable":
+            read = self.cell_inputs
+            after = entry.after
+        else:
+            read = self.grad_inputs
+            after = None if entry.after is None else entry.after._variable
+        return not any(cell is entry.cell and after is variable for cell, variable in read)
+
     def _remember(self, cell: Any, attribute: str) -> None:
         key = (id(cell), attribute)
         if key not in self._journal:
@@ -194,12 +225,7 @@ class Trace:
         for entry in self._journal.values():
             entry.after = getattr(entry.cell, entry.attribute)
             setattr(entry.cell, entry.attribute, entry.before)
-        lifted = {id(cell): variable for cell, variable in self.cell_inputs}
-        self.writes = [
-            entry
-            for entry in self._journal.values()
-            if entry.attribute != "_variable" or entry.after is not lifted.get(id(entry.cell))
-        ]
+        self.writes = [entry for entry in self._journal.values() if self._changed(entry)]
         self._journal = {}
 
 

@@ -151,6 +151,8 @@ class Linear:
     operands. The remaining operands (indices) have no derivative.
     """
 
+    needs_values = False
+
     def __init__(
         self, transpose: Callable[..., Sequence[Contribution]], arity: int | None = 1
     ) -> None:

@@ -9,6 +9,10 @@ from wengert.ops.lower_reductions import adding
 from wengert.ops.lowering import Expressions, Kernels, Scalar, View
 
 
+_NARROW = 4
+"""Matrices with fewer rows or columns are multiplied by sums of products."""
+
+
 def _multiply(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
     return e.mul(x, y)
 
@@ -48,7 +52,8 @@ def contract(kernels: Kernels, x: View, y: View, spec: str) -> View:
     batch = "".join(a for a in result if a in labels_x and a in labels_y)
     rows = "".join(a for a in result if a not in labels_y)
     columns = "".join(a for a in result if a not in labels_x)
-    if not rows or not columns or x.dtype.kind != "f":
+    narrow = min(math.prod(lengths[a] for a in group) for group in (rows, columns)) < _NARROW
+    if narrow or x.dtype.kind != "f":
         space = result + inner
         return kernels.reduce(
             adding(x.dtype),

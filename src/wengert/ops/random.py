@@ -61,22 +61,19 @@ class _Generator(threading.local):
 
     def __init__(self) -> None:
         self.philox = np.random.Philox(0)
-        self.key = np.zeros(2, np.uint64)
-        self.counter = np.zeros(4, np.uint64)
-        self.state: Any = {
+        self.buffer = np.zeros(4, np.uint64)
+
+    def words(self, state: Array, count: int) -> Array:
+        """Return the first `count` words of 64 bits that follow `state`."""
+        low, high, counter = state.tolist()
+        self.philox.state = {
             "bit_generator": "Philox",
-            "state": {"counter": self.counter, "key": self.key},
-            "buffer": np.zeros(4, np.uint64),
+            "state": {"counter": (counter, 0, 0, 0), "key": (low, high)},  # type: ignore[typeddict-item]
+            "buffer": self.buffer,
             "buffer_pos": 4,
             "has_uint32": 0,
             "uinteger": 0,
         }
-
-    def words(self, state: Array, count: int) -> Array:
-        """Return the first `count` words of 64 bits that follow `state`."""
-        self.key[:] = state[:2]
-        self.counter[0] = state[2]
-        self.philox.state = self.state
         return self.philox.random_raw(count)
 
 

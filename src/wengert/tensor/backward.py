@@ -12,7 +12,7 @@ import numpy as np
 
 from wengert.ad import reverse
 from wengert.ad.tape import record_tape
-from wengert.graph.errors import ShapeError
+from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.arithmetic import add
@@ -30,7 +30,7 @@ def backward(
     gradient: Any,
     retain_graph: bool | None,
     create_graph: bool,
-    inputs: Sequence[Tensor] | None,
+    inputs: Sequence[Tensor] | Tensor | None,
 ) -> None:
     """Carry out `Tensor.backward`."""
     y = tensor._read()
@@ -40,10 +40,14 @@ def backward(
             "there is nothing to compute; create the parameters with requires_grad=True, and "
             "mind .detach(), no_grad() and conversions to integers on the way."
         )
+    if y.value is None and y.trace is not None and not y.trace.active:
+        raise TracerError(f"backward: this tensor's trace ({y.trace.what}) has ended.")
     seed = _seed(y, gradient)
     traced = y.value is None
     free = not traced and not (create_graph if retain_graph is None else retain_graph)
-    wrt = None if inputs is None else [x._read() for x in inputs]
+    if isinstance(inputs, Tensor):
+        inputs = [inputs]
+    wrt = None if inputs is None else _chosen(inputs)
     tape = record_tape([y], wrt)
     table = reverse.pull(
         tape, [y], [seed], wrt or (), record=create_graph and THREAD.now.recording, free=free
@@ -55,6 +59,13 @@ def backward(
             accumulate(cell, bar)
         elif inputs is not None and wrt is not None and leaf in wrt:
             accumulate(inputs[wrt.index(leaf)], bar)
+
+
+def _chosen(inputs: Sequence[Tensor]) -> list[Variable]:
+    variables = [x._read() for x in inputs]
+    if not variables or not all(v.requires_grad for v in variables):
+        raise RuntimeError("backward: inputs= needs tensors that require gradients.")
+    return variables
 
 
 def _seed(y: Variable, gradient: Any) -> Variable:

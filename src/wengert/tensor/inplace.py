@@ -16,7 +16,7 @@ import numpy as np
 
 from wengert.graph import sharing
 from wengert.graph.bind import bind
-from wengert.graph.dtypes import Array
+from wengert.graph.dtypes import Array, weak_dtype
 from wengert.graph.errors import ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
@@ -32,7 +32,7 @@ def update(
     """Change `cell` to ``function(cell, alpha * other)``."""
     current = cell._read()
     if not isinstance(other, Variable):
-        weak = current.dtype if convert.is_number(other) else None
+        weak = weak_dtype(other, current.dtype) if convert.is_number(other) else None
         other = convert.as_variable(other, weak)
     if _writes_into_buffer(cell, current, other):
         value = current.value
@@ -105,7 +105,7 @@ def _holds_alone(cell: Tensor, current: Variable) -> bool:
 
 
 def _is_leaf(variable: Variable) -> bool:
-    return variable.requires_grad and variable.op is None
+    return isinstance(variable, Leaf) and variable.requires_grad
 
 
 def _check_leaf_change() -> None:

@@ -223,6 +223,7 @@ class Tensor(Methods):
         RuntimeError
             If a derivative can flow through the tensor, since it would stop here unseen.
         """
+        self._value("conversion to NumPy")
         if self._read().requires_grad:
             raise RuntimeError(
                 ".numpy() would cut the gradient of this tensor; use .detach().numpy()."
@@ -301,7 +302,7 @@ class Tensor(Methods):
         gradient: TensorLike | None = None,
         retain_graph: bool | None = None,
         create_graph: bool = False,
-        inputs: Sequence[Tensor] | None = None,
+        inputs: Sequence[Tensor] | Tensor | None = None,
     ) -> None:
         """Compute the gradients of this tensor and add them to the `.grad` of the leaves.
 
@@ -313,7 +314,7 @@ class Tensor(Methods):
             Whether the graph may be walked again; default: `create_graph`.
         create_graph : bool
             Whether the gradients can be differentiated in turn.
-        inputs : sequence of Tensor, optional
+        inputs : Tensor or sequence of Tensor, optional
             The leaves to accumulate into; default: all that require gradients.
 
         Raises

@@ -121,6 +121,11 @@ def _tree_per_argument(primal: Primal, leaves: Sequence[Any], argnums: Argnums) 
 
 
 def _output(name: str, leaf: Any) -> Variable:
+    if not (isinstance(leaf, Tensor | float) or hasattr(leaf, "__array__")):
+        raise TypeError(
+            f"{name}: the function must return tensors, got {type(leaf).__name__}; "
+            "return other things through has_aux=True."
+        )
     variable = read(leaf)
     if variable.dtype.kind != "f":
         raise DTypeError(
@@ -167,6 +172,12 @@ def value_and_grad(
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         primal = run("grad", function, argnums, has_aux, args, kwargs)
+        if isinstance(primal.result, tuple | list | dict) or primal.result is None:
+            kind = type(primal.result).__name__
+            raise TypeError(
+                f"grad: the function must return one number (a 0-d tensor), got {kind}; "
+                "use has_aux=True for a pair of it and something else."
+            )
         y = _output("grad", primal.result)
         if y.shape != ():
             raise ShapeError(

@@ -63,7 +63,12 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     """
 
     @functools.wraps(function)
-    def wrapped(*args: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            raise TypeError(
+                f"vmap: pass the arguments by position, got {', '.join(kwargs)} by name; "
+                "or fix them with functools.partial."
+            )
         leaves, specs, axes = _flatten_arguments(args, in_axes)
         size = _batch_size(leaves, axes)
         inputs = [
@@ -98,6 +103,8 @@ def _flatten_arguments(
     specs: list[tuple[Any, int]] = []
     axes: list[int | None] = []
     for argument, axis in zip(args, given, strict=True):
+        if axis is not None and not isinstance(axis, int):
+            raise TypeError(f"vmap: an entry of in_axes must be an integer or None, got {axis!r}.")
         found, spec = pytree.flatten(argument)
         leaves += [read(leaf) for leaf in found]
         specs.append((spec, len(found)))
