@@ -209,7 +209,11 @@ def vjp(
         Whether the computation also depends on variables outside that require gradients.
     """
     tape = record_tape(outputs, wrt, since)
-    outer = tape.open or any(_depends_on_outside(x) for x in wrt)
+    outer = (
+        tape.open
+        or any(_depends_on_outside(x) for x in wrt)
+        or any(bar is not None and bar.requires_grad for bar in cotangents)
+    )
     table = pull(tape, outputs, cotangents, wrt, record=THREAD.now.recording and outer)
     return [table.get(x) for x in wrt], outer
 

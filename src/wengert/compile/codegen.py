@@ -15,7 +15,7 @@ _PARAMETERS = ("ptr %control", "i64 %chunk")
 
 
 def generate(
-    kernels: Sequence[Kernel], pointers: int, attributes: str, pause: str
+    kernels: Sequence[Kernel], pointers: int, attributes: str, pause: tuple[str, str] | None
 ) -> tuple[Module, list[Phase]]:
     """Return the module that runs `kernels`, and the phases of its work.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from wengert.compile.settings import SETTINGS
 from wengert.graph.dtypes import FLOAT64, Array
-from wengert.graph.graph import Graph, evaluate
+from wengert.graph.graph import Graph, drop_aliases, evaluate
 from wengert.graph.tracing import Guard, Trace, Write
 from wengert.graph.variable import Aval, Leaf, Variable
 from wengert.tensor import inplace, pytree
@@ -193,7 +193,7 @@ def build(
         *(v for _, v in trace.hyper_inputs),
     ]
     effects = _effects(trace.writes, trace, len(given), outputs)
-    graph = Graph(inputs, outputs, name)
+    graph = Graph(inputs, drop_aliases(outputs), name)
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
     places = iter(range(len(outputs)))
     return Entry(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,15 +59,14 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
     pointers = len(graph.inputs) + len(graph.outputs)
     module, phases = generate(kernels, pointers, attributes(), pause())
     parallel = any(phase.chunks > 1 for phase in phases)
-    return Executable(
-        graph,
-        aliases,
+    native = Native(
         MachineCode(module.text()),
-        constants=program.constants,
-        failures=module.failures,
-        arena_bytes=arena_bytes,
-        threads=threads if parallel else 1,
+        tuple(module.failures),
+        tuple(program.constants),
+        arena_bytes,
+        threads if parallel else 1,
     )
+    return Executable(graph, aliases, native)
 
 
 def _check_aliases(graph: Graph, aliases: Mapping[int, int]) -> None:
@@ -82,6 +83,31 @@ def _check_aliases(graph: Graph, aliases: Mapping[int, int]) -> None:
         raise ValueError(f"{graph.name}: two outputs cannot take over the memory of one input.")
 
 
+@dataclass(frozen=True, slots=True)
+class Native:
+    """Machine code, and what it needs to run.
+
+    Attributes
+    ----------
+    code : MachineCode
+        It has the entries `run` and `assist`.
+    failures : tuple of str
+        What a call can fail with; `run` returns the place, counted from 1.
+    constants : tuple of ndarray
+        What stands in the table after inputs and outputs.
+    arena_bytes : int
+        The size of the arena.
+    threads : int
+        How many threads a call may use.
+    """
+
+    code: MachineCode
+    failures: tuple[str, ...]
+    constants: tuple[Array, ...]
+    arena_bytes: int
+    threads: int
+
+
 class Executable:
     """A native function and its memory. One call at a time.
 
@@ -93,31 +119,20 @@ class Executable:
         How many threads a call may use; 1 if no operation is large enough to be shared.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        aliases: Mapping[int, int],
-        code: MachineCode,
-        *,
-        constants: Sequence[Array],
-        failures: Sequence[str],
-        arena_bytes: int,
-        threads: int,
-    ) -> None:
+    def __init__(self, graph: Graph, aliases: Mapping[int, int], native: Native) -> None:
         self.name = graph.name
-        self.arena_bytes = arena_bytes
-        self.threads = threads
+        self.arena_bytes = native.arena_bytes
+        self.threads = native.threads
         self._inputs = tuple(v.aval for v in graph.inputs)
         self._outputs = tuple(v.aval for v in graph.outputs)
         self._aliases = dict(aliases)
-        self._failures = tuple(failures)
-        self._code = code
-        self._run: Any = _RUN(code.address("run"))
-        self._assist: Any = _ASSIST(code.address("assist"))
-        self._constants = tuple(constants)
-        self._arena = _aligned(arena_bytes)
+        self._native = native
+        self._run: Any = _RUN(native.code.address("run"))
+        self._assist: Any = _ASSIST(native.code.address("assist"))
+        self._arena = _aligned(native.arena_bytes)
         self._pointers = len(self._inputs) + len(self._outputs)
-        words = layout.TABLE // 8 + self._pointers + len(constants)
+        self._pack = struct.Struct(f"{self._pointers}P").pack
+        words = layout.TABLE // 8 + self._pointers + len(native.constants)
         self._control = _aligned(8 * words).view(np.int64)
         self._control_address = int(self._control.ctypes.data)
         self._helpers = self._control[layout.HELPERS // 8 : layout.HELPERS // 8 + 1]
@@ -132,7 +147,7 @@ class Executable:
         control[layout.ORIGIN // 8] = -1
         control[layout.ARENA // 8] = self._arena.ctypes.data
         first = layout.TABLE // 8 + self._pointers
-        control[first:] = [constant.ctypes.data for constant in self._constants]
+        control[first:] = [constant.ctypes.data for constant in self._native.constants]
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Run the function.
@@ -153,11 +168,10 @@ class Executable:
         RuntimeError
             If another call is under way.
         """
-        arrays = (*inputs, *outputs)
-        addresses = (ctypes.c_void_p * self._pointers)(*self._addresses(arrays))
+        pointers = self._pack(*self._addresses((*inputs, *outputs)))
         if self.threads > 1 and self._helpers[0] < self.threads - 1:
             pool.summon(self, self.threads - 1)
-        status = self._run(self._control_address, addresses)
+        status = self._run(self._control_address, pointers)
         if status:
             self._raise(status)
 
@@ -171,7 +185,7 @@ class Executable:
                 f"{self.name}: the compiled function is running already, in another thread; "
                 "two calls would share its memory. Let the first finish, or compile it twice."
             )
-        raise IndexError(self._failures[status - 1])
+        raise IndexError(self._native.failures[status - 1])
 
     def _addresses(self, arrays: Sequence[Array]) -> list[int]:
         """Return the addresses of `arrays`, checking those that were not here the last time."""
@@ -208,10 +222,9 @@ class Executable:
                 f"{self.name}: {what} {number} must be {Aval(wanted.shape, wanted.dtype)}, "
                 f"got {Aval(array.shape, array.dtype)}."
             )
-        if not array.flags.c_contiguous:
+        if not (array.flags.c_contiguous and array.flags.aligned):
             raise ValueError(
-                f"{self.name}: {what} {number} must be C-contiguous; pass "
-                "numpy.ascontiguousarray of it."
+                f"{self.name}: {what} {number} must be C-contiguous and aligned; pass a copy of it."
             )
         if what == "output" and not array.flags.writeable:
             raise ValueError(f"{self.name}: output {number} is read-only.")

@@ -267,7 +267,7 @@ class Lanes:
             broken, lambda: function.do(f"store atomic i64 {code}, ptr {slot} monotonic, align 8")
         )
 
-    def fold(self, length: int, start: State, step: Callable[[Lane, State], State]) -> State:
+    def fold(self, length: Operand, start: State, step: Callable[[Lane, State], State]) -> State:
         """Return the last of the states ``step(i, state)``."""
         dtypes = [x.dtype for x in start]
 

@@ -1,4 +1,4 @@
-"""The kernels that a graph is lowered to: maps, reductions, loops. Each knows how to emit itself."""
+"""The kernels that a graph is lowered to: maps, reductions, loops. Each can emit itself."""
 
 from __future__ import annotations
 

@@ -60,13 +60,14 @@ def attributes() -> str:
     return '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
 
-def pause() -> str:
-    """Return the instruction by which a waiting processor saves power, or nothing."""
-    if _target().triple.startswith(("x86_64", "i386", "i686")):
-        return "call void @llvm.x86.sse2.pause()"
-    if _target().triple.startswith(("aarch64", "arm64")):
-        return "call void @llvm.aarch64.hint(i32 1)"
-    return ""
+def pause() -> tuple[str, str] | None:
+    """Return the intrinsic by which a waiting processor saves power, and its argument, or None."""
+    triple = _target().triple
+    if triple.startswith(("x86_64", "i386", "i686")):
+        return "llvm.x86.sse2.pause", ""
+    if triple.startswith(("aarch64", "arm64")):
+        return "llvm.aarch64.hint", "i32 1"
+    return None
 
 
 class MachineCode:

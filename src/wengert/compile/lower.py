@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wengert.compile import arrays
-from wengert.compile.arrays import Buffer, Shape, Strided, dense, reshaped_strides
+from wengert.compile.arrays import Buffer, Strided, dense, reshaped_strides
 from wengert.compile.kernels import Each, Kernel, Map, Reduce
 from wengert.compile.matmul import Machine, Matmul, panel_width
 from wengert.graph.dtypes import Array, DType, Scalar
@@ -21,8 +21,6 @@ from wengert.ops.lowering import Reducer, identity
 
 LONGEST = 1024
 """The most terms that one kernel reduces; more are reduced in several rounds."""
-
-_TILE = 16
 
 
 class LoweringError(NotImplementedError):
@@ -157,36 +155,8 @@ class Lowering:
     def copy(self, x: Strided) -> Strided:
         """Return the elements in new contiguous memory."""
         target = self.empty(x.shape, x.dtype)
-        if not self._copy_transposed(target, x):
-            self._kernels.append(Map(target, identity, (x,)))
+        self._kernels.append(Map(target, identity, (x,)))
         return target
-
-    def _copy_transposed(self, target: Strided, x: Strided) -> bool:
-        """Copy by blocks if the last axis of `x` strides over another axis of neighbours."""
-        rank = len(x.shape)
-        near = [i for i, s in enumerate(x.strides) if s == 1 and x.shape[i] >= _TILE]
-        if x.strides[-1:] in ((0,), (1,)) or not near or x.shape[-1] < _TILE:
-            return False
-        axis = near[-1]
-        for rows, row in _blocked(x.shape[axis]):
-            for columns, column in _blocked(x.shape[-1]):
-                parts = []
-                for array in (target, x):
-                    steps = (array.strides[axis], array.strides[-1])
-                    rest = [i for i in range(rank - 1) if i != axis]
-                    shape = [array.shape[i] for i in rest] + [*rows, *columns]
-                    strides = [array.strides[i] for i in rest]
-                    strides += [*_block_strides(rows, steps[0]), *_block_strides(columns, steps[1])]
-                    order = [*range(len(rest)), *(len(rest) + i for i in (0, 2, 1, 3))]
-                    parts.append(
-                        array.with_axes(
-                            [shape[i] for i in order],
-                            [strides[i] for i in order],
-                            row * steps[0] + column * steps[1],
-                        )
-                    )
-                self._kernels.append(Map(parts[0], identity, parts[1:]))
-        return True
 
     def map(
         self,
@@ -331,16 +301,3 @@ class Lowering:
 def _as_state(e: Any, *elements: Any) -> Any:
     del e
     return elements
-
-
-def _blocked(length: int) -> list[tuple[Shape, int]]:
-    """Return the shape and the start of the part of whole blocks, and of what is left over."""
-    whole = length // _TILE
-    parts: list[tuple[Shape, int]] = [((whole, _TILE), 0)]
-    if length % _TILE:
-        parts.append(((1, length % _TILE), whole * _TILE))
-    return parts
-
-
-def _block_strides(shape: Shape, step: int) -> Shape:
-    return (shape[1] * step, step)

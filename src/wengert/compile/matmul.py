@@ -188,16 +188,19 @@ class Matmul(Kernel):
         columns: int,
     ) -> None:
         """Emit the tiles of one panel."""
-        start, stop = bounds
         full, left = divmod(self.z.shape[1], self._machine.rows)
-        for first, last, rows in ((0, full, self._machine.rows), (full, full + 1, left)):
-            if rows:
-                function.loop(
-                    function.max(start, first),
-                    function.min(stop, last),
-                    1,
-                    lambda tile, _, rows=rows: self._tile(function, place, tile, (rows, columns)),
-                )
+
+        def tiles(first: int, last: int, rows: int) -> None:
+            function.loop(
+                function.max(bounds[0], first),
+                function.min(bounds[1], last),
+                1,
+                lambda tile, _: self._tile(function, place, tile, (rows, columns)),
+            )
+
+        tiles(0, full, self._machine.rows)
+        if left:
+            tiles(full, full + 1, left)
 
     def _tile(
         self, function: Function, place: tuple[Index, Index], tile: Index, shape: tuple[int, int]

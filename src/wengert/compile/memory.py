@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -167,8 +168,7 @@ def _assign_offsets(program: Program) -> int:
             offset = max(offset, _aligned(other.offset + other.nbytes))
         buffer.offset = offset
         total = max(total, offset + _aligned(buffer.nbytes))
-        placed.append(buffer)
-        placed.sort(key=lambda b: b.offset)
+        insort(placed, buffer, key=lambda b: b.offset)
     return total
 
 

@@ -38,7 +38,9 @@ class Phase:
     chunks: int
 
 
-def add_runtime(module: Module, phases: list[Phase], pointers: int, pause: str) -> None:
+def add_runtime(
+    module: Module, phases: list[Phase], pointers: int, pause: tuple[str, str] | None
+) -> None:
     """Add the entries ``run(control, pointers)`` and ``assist(control, thread)`` to the module.
 
     Parameters
@@ -49,21 +51,23 @@ def add_runtime(module: Module, phases: list[Phase], pointers: int, pause: str) 
         The work of one call.
     pointers : int
         How many addresses `run` is given.
-    pause : str
-        The instruction by which a waiting processor saves power; may be empty.
+    pause : tuple of str, or None
+        The intrinsic by which a waiting processor saves power, and its argument.
     """
     module.declare("wengert_yield", "i32", ())
     module.declare("llvm.memcpy.p0.p0.i64", "void", ("ptr", "ptr", "i64", "i1 immarg"))
-    if pause:
-        callee, _, argument = pause.partition("@")[2].partition("(")
-        module.declare(callee, "void", () if argument == ")" else ("i32 immarg",))
+    spin = ""
+    if pause is not None:
+        name, argument = pause
+        module.declare(name, "void", argument.split()[:1])
+        spin = f"call void @{name}({argument})"
     module.add_text("take", _TAKE.format(**_cells()))
-    module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=pause))
+    module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=spin))
     module.add_text("step", _step(phases))
     module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=BUSY))
     module.add_text(
         "assist",
-        _ASSIST.format(**_cells(), linger=LINGER, patience=LINGER + LINGER_YIELDING, pause=pause),
+        _ASSIST.format(**_cells(), linger=LINGER, patience=LINGER + LINGER_YIELDING, pause=spin),
     )
 
 

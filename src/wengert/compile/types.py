@@ -38,7 +38,7 @@ def literal(value: Scalar, dtype: DType) -> str:
     """Return a number as `dtype` writes it, rounded as NumPy rounds."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
-            rounded = float(dtype.type(value))  # type: ignore[call-arg]
+            rounded = float(dtype.type(value))
         return f"0x{struct.pack('>d', rounded).hex().upper()}"
     if dtype == BOOL:
         return "true" if value else "false"

@@ -47,9 +47,8 @@ class Graph:
     ) -> None:
         self.name = name
         self.inputs = tuple(inputs)
-        outputs = tuple(_without_alias(v) for v in outputs)
-        self.outputs = outputs
-        self._results, self.free = _collect(self.inputs, outputs)
+        self.outputs = tuple(outputs)
+        self._results, self.free = _collect(self.inputs, self.outputs)
         self.operations = tuple(self._results)
 
     def results(self, op: Operation) -> tuple[Variable, ...]:
@@ -163,8 +162,28 @@ def replay(
     return tuple(environment.get(v, v) for v in graph.outputs)
 
 
+def drop_aliases(outputs: Sequence[Variable]) -> tuple[Variable, ...]:
+    """Take the aliases out of the operations that lead to `outputs`; return what is meant by them.
+
+    Transforms isolate their inputs by aliases, which keep nested derivatives apart. Only once the
+    outermost trace has ended, and nothing inside it can be differentiated again on its own, may
+    they be taken out. The operations are changed in place.
+    """
+    meant = tuple(_without_alias(v) for v in outputs)
+    seen: set[Operation] = set()
+    stack = [v.op for v in meant if v.value is None and v.op is not None]
+    while stack:
+        op = stack.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        op.inputs = tuple(_without_alias(x) for x in op.inputs)
+        stack.extend(x.op for x in op.inputs if x.value is None and x.op is not None)
+    return meant
+
+
 def _without_alias(variable: Variable) -> Variable:
-    """Follow the aliases by which transforms isolate their inputs back to the variable meant."""
+    """Follow aliases back to the variable meant."""
     while variable.value is None and variable.op is not None:
         if variable.op.primitive.name != "alias":
             break
@@ -196,7 +215,6 @@ def _collect(
             )
         if op in found:
             continue
-        op.inputs = tuple(_without_alias(x) for x in op.inputs)
         found[op] = _all_outputs(op, v)
         stack.extend(op.inputs)
     return dict(sorted(found.items(), key=lambda item: item[0].serial)), tuple(free)

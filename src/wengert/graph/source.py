@@ -17,8 +17,11 @@ _PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
 
 
 def caller() -> Source | None:
-    """Return the innermost stack frame outside the package, or None if there is none."""
-    frame = sys._getframe(1)
+    """Return the innermost stack frame outside the package, or None if there is none.
+
+    It is called by `bind`, which is called by a function of the package: these are skipped unseen.
+    """
+    frame = sys._getframe(2)
     while frame.f_code.co_filename.startswith(_PACKAGE):
         outer = frame.f_back
         if outer is None:

@@ -60,6 +60,7 @@ class Variable:
     """
 
     __slots__ = ("__weakref__", "_aval", "_name", "index", "op", "requires_grad", "trace", "value")
+    __array_ufunc__ = None  # so that NumPy leaves an array on the left to our operators
 
     value: Array | None
     trace: Trace | None

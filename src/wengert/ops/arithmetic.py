@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, default_float
-from wengert.graph.primitive import Nonsmooth, Primitive, register
+from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, register
 from wengert.graph.variable import Aval, Variable, operators
 from wengert.ops import compare
 from wengert.ops.batching import batch_elementwise
@@ -18,6 +19,7 @@ from wengert.ops.convert import (
     apply_unary_float,
     as_variable,
     cast,
+    constant,
     promoted,
 )
 from wengert.ops.define import (
@@ -29,7 +31,7 @@ from wengert.ops.define import (
     normal,
     unary_samples,
 )
-from wengert.ops.derivatives import Elementwise
+from wengert.ops.derivatives import Rules, add_all, broadcast, unbroadcast
 from wengert.ops.lower_reductions import greater_of
 from wengert.ops.lowering import Expressions, Scalar, elementwise, function
 from wengert.ops.shapes import broadcast_shapes, same_dtype
@@ -168,13 +170,54 @@ def _cotangent_mul(e: Expressions, cotangent: Scalar, slope: Scalar) -> Scalar:
     return e.where(e.both(e.is_nan(product), e.compare("==", cotangent, 0)), 0, product)
 
 
+def _where_it_counts(cotangent: Variable, product: Variable) -> Variable:
+    """Return `product` where `cotangent` is not zero: there no change of the slope matters."""
+    zero = constant(0.0, product.dtype)
+    return compare.where(compare.equal(cotangent, 0.0), zero, product)
+
+
+def _pullback_cotangent_mul(
+    y_bar: Variable,
+    y: Variable,
+    xs: tuple[Variable, ...],
+    params: Params,
+    needed: Sequence[bool],
+) -> Sequence[Contribution]:
+    cotangent, slope = xs
+    return [
+        unbroadcast(cotangent_mul(y_bar, slope), cotangent.shape) if needed[0] else None,
+        unbroadcast(_where_it_counts(cotangent, cotangent_mul(y_bar, cotangent)), slope.shape)
+        if needed[1]
+        else None,
+    ]
+
+
+def _pushforward_cotangent_mul(
+    primitive: Primitive,
+    x_dots: Sequence[Variable | None],
+    y: Variable,
+    xs: tuple[Variable, ...],
+    params: Params,
+) -> Variable | None:
+    (cotangent, slope), (cotangent_dot, slope_dot) = xs, x_dots
+    total = add_all(
+        [
+            None if cotangent_dot is None else cotangent_mul(cotangent_dot, slope),
+            None
+            if slope_dot is None
+            else _where_it_counts(cotangent, cotangent_mul(slope_dot, cotangent)),
+        ]
+    )
+    return None if total is None else broadcast(total, y.shape)
+
+
 cotangent_mul_p = register(
     Primitive(
         name="cotangent_mul",
         notation=r"{0} \odot {1}",
         infer=_infer_cotangent_mul,
         evaluate=_evaluate_cotangent_mul,
-        derivative=Elementwise(lambda z, x, y: y, lambda z, x, y: x),
+        derivative=Rules(_pullback_cotangent_mul, _pushforward_cotangent_mul),
         batch=batch_elementwise,
         samples=binary_samples(_ANY, _ANY),
         lower=elementwise(_cotangent_mul),

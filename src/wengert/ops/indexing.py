@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -197,15 +198,21 @@ def _infer_gather(x: Aval, *indices: Aval, axes: Axes, batch_axes: Axes) -> Aval
     return Aval(_gathered_shape("gather", x, shape, axes, batch_axes), x.dtype)
 
 
+@lru_cache(maxsize=256)
+def _grid(length: int, trailing: int) -> Array:
+    return np.arange(length).reshape((length,) + (1,) * trailing)
+
+
 def _locations(
     x: Array, indices: tuple[Array, ...], axes: Axes, batch_axes: Axes
 ) -> tuple[Array, tuple[Array, ...]]:
     """Return a view of `x` with the indexed axes in front, and the key into it."""
     rest = tuple(i for i in range(x.ndim) if i not in axes and i not in batch_axes)
-    view = x.transpose((*batch_axes, *axes, *rest))
+    order = (*batch_axes, *axes, *rest)
+    view = x if order == tuple(range(x.ndim)) else x.transpose(order)
     rank = indices[0].ndim
     grids = tuple(
-        np.arange(n).reshape((n,) + (1,) * (rank - 1 - place))
+        _grid(n, rank - 1 - place)
         for place, n in enumerate(indices[0].shape[: len(batch_axes)])
     )
     return view, grids + indices
@@ -302,7 +309,10 @@ def _scatter_add_inplace(
     buffer: Array, update: Array, *indices: Array, axes: Axes, batch_axes: Axes
 ) -> Array:
     view, key = _locations(buffer, indices, axes, batch_axes)
-    np.add.at(view, key, update)
+    if indices[0].ndim == len(batch_axes):
+        view[key] += update  # each place is named once; `numpy.add.at` takes several times as long
+    else:
+        np.add.at(view, key, update)
     return buffer
 
 

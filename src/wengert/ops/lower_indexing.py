@@ -29,13 +29,10 @@ class _Places:
         self, e: Expressions, indices: Sequence[Scalar], position: Sequence[Scalar]
     ) -> list[Scalar]:
         """Return the index into `x` of the element of the result at `position`."""
-        place: dict[int, Scalar] = {}
+        place = dict(zip(self.batch_axes, position, strict=False))
+        place.update(zip(self.rest, position[self._rank :], strict=True))
         for axis, index in zip(self.axes, indices, strict=True):
             place[axis] = self._checked(e, index, axis)
-        for axis, at in zip(self.batch_axes, position, strict=False):
-            place[axis] = at
-        for axis, at in zip(self.rest, position[self._rank :], strict=True):
-            place[axis] = at
         return [place[axis] for axis in range(len(self.x.shape))]
 
     def _checked(self, e: Expressions, index: Scalar, axis: int) -> Scalar:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from wengert.ops.lower_reductions import adding
 from wengert.ops.lowering import Expressions, Kernels, Scalar, View
 
-
 _NARROW = 4
 """Matrices with fewer rows or columns are multiplied by sums of products."""
 

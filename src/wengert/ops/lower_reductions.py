@@ -29,7 +29,7 @@ def _lowest(dtype: DType, sign: int) -> bool | int | float:
         return -sign * math.inf
     if dtype == BOOL:
         return sign < 0
-    limits = np.iinfo(dtype)
+    limits: Any = np.iinfo(dtype)
     return int(limits.min if sign > 0 else limits.max)
 
 
@@ -156,7 +156,7 @@ def log_softmax(kernels: Kernels, x: View, axes: Axes) -> View:
 
 def norm(kernels: Kernels, x: View, axes: Axes) -> View:
     """Lower the root of the sum of squares, scaled where the squares leave the range."""
-    limits: Any = np.finfo(x.dtype)  # type: ignore[arg-type]
+    limits: Any = np.finfo(x.dtype)
     least, infinite = float(limits.tiny / limits.eps), math.inf
     plain = kernels.reduce(
         adding(x.dtype), axes, x, lift=lambda e, v: (e.mul(v, v),), dtypes=(x.dtype,)

@@ -118,7 +118,7 @@ def windows(
     return _windowed(kernels, x, out.shape, axes, strides, dilations)
 
 
-def overlap_add(
+def overlap_add(  # noqa: PLR0913, PLR0917  (the primitive's parameters)
     kernels: Kernels,
     y: View,
     axes: Sequence[int],
@@ -132,7 +132,7 @@ def overlap_add(
     seen = _windowed(kernels, result, y.shape, axes, strides, dilations)
     rank = len(shape)
     for offsets in itertools.product(*map(range, sizes)):
-        key = (*[slice(None)] * rank, *offsets)
+        key: Key = (*[slice(None)] * rank, *offsets)
         target = part(kernels, seen, key)
         kernels.write(target, _add, target, part(kernels, y, key))
     return result

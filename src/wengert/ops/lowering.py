@@ -145,7 +145,7 @@ class Expressions(Protocol):
         """Let the call end with an IndexError saying `failure` if the condition does not hold."""
         ...
 
-    def fold(self, length: int, start: State, step: Callable[[Scalar, State], State]) -> State:
+    def fold(self, length: Operand, start: State, step: Callable[[Scalar, State], State]) -> State:
         """Return the last of the states ``step(i, state)``, for i from 0 to `length` - 1."""
         ...
 

@@ -86,10 +86,13 @@ def _seed(y: Variable, gradient: Any) -> Variable:
 
 def accumulate(cell: Any, bar: Variable) -> None:
     """Add `bar` to the `.grad` of `cell`, in place where nobody else sees it."""
-    known = cell.grad
-    if known is None:
-        cell.grad = Tensor(_own(bar))
-    elif THREAD.now.trace is None and not bar.requires_grad and not known._variable.requires_grad:
+    traced = THREAD.now.trace is not None
+    known = cell.grad if traced else cell._grad
+    if known is None and not traced:
+        cell._grad = Tensor(_own(bar))
+    elif known is None:
+        cell.grad = Tensor(bar)
+    elif not traced and not bar.requires_grad and not known._variable.requires_grad:
         inplace.update(known, np.add, add, bar)
     else:
         cell.grad = Tensor(add(known._read(), bar))

@@ -38,10 +38,13 @@ def update(
         value = current.value
         assert value is not None
         term = other.value
-        if alpha is not None:
-            alpha = convert.cast(convert.as_variable(alpha, other.dtype), other.dtype)
-            term = THREAD.now.run(np.multiply, term, alpha.value)
-        THREAD.now.run(ufunc, value, term, out=value)
+        assert term is not None
+        if alpha is None:
+            THREAD.now.run(ufunc, value, term, out=value)
+            return
+        if not convert.is_number(alpha):
+            alpha = convert.cast(convert.as_variable(alpha, other.dtype), other.dtype).value
+        THREAD.now.run(_add_scaled, ufunc, value, term, alpha)
         return
     result = function(current, other if alpha is None else arithmetic.multiply(other, alpha))
     if result.dtype != current.dtype:
@@ -50,6 +53,28 @@ def update(
             "convert the operand, or write x = x + y instead of x += y."
         )
     assign(cell, result)
+
+
+_BLOCK = 1 << 15
+
+
+def _add_scaled(ufunc: np.ufunc, value: Array, term: Array, alpha: Any) -> None:
+    """Set `value` to ``ufunc(value, alpha * term)``, large arrays piece by piece.
+
+    A piece of the product stays in the cache; memory for all of it would be fetched anew at each
+    call, which costs more than the arithmetic.
+    """
+    whole = value.size <= 4 * _BLOCK or value.shape != term.shape
+    if whole or not (value.flags.c_contiguous and term.flags.c_contiguous):
+        ufunc(value, np.multiply(term, alpha), out=value)
+        return
+    values, terms = value.reshape(-1), term.reshape(-1)
+    product = np.empty(_BLOCK, value.dtype)
+    for start in range(0, value.size, _BLOCK):
+        part = values[start : start + _BLOCK]
+        piece = product[: part.size]
+        np.multiply(terms[start : start + _BLOCK], alpha, out=piece)
+        ufunc(part, piece, out=part)
 
 
 def assign(cell: Tensor, variable: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from wengert.ad import reverse
 from wengert.graph.errors import ShapeError
-from wengert.graph.graph import Graph
+from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.mode import recording
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
@@ -76,7 +76,8 @@ class TracedGraph(Graph):
         for x, bar in zip(chosen, outputs, strict=True):
             if x.name and bar.name is None and bar.op is not None:
                 bar.name = f"∂{x.name}"
-        return TracedGraph(self.inputs, outputs, f"{self.name}_backward", self.trace)
+        results = _outermost(self.trace, outputs)
+        return TracedGraph(self.inputs, results, f"{self.name}_backward", self.trace)
 
     def _chosen(self, wrt: Sequence[str | Variable] | str | None) -> list[Variable]:
         if wrt is None:
@@ -128,9 +129,14 @@ def trace(function: Callable[..., Any]) -> Callable[..., TracedGraph]:
             outputs = [read(leaf) for leaf in pytree.flatten(result)[0]]
         inputs += [v for _, v in run.cell_inputs]
         inputs += [v for _, v in run.hyper_inputs]
-        return TracedGraph(inputs, outputs, name, run)
+        return TracedGraph(inputs, _outermost(run, outputs), name, run)
 
     return wrapped
+
+
+def _outermost(run: Trace, outputs: Sequence[Variable]) -> Sequence[Variable]:
+    """Return `outputs` without aliases, unless an outer trace may differentiate them again."""
+    return outputs if run.parent is not None else drop_aliases(outputs)
 
 
 def is_array(leaf: Any) -> bool:
