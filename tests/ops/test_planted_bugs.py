@@ -27,9 +27,10 @@ from wengert.graph.bind import bind
 from wengert.graph.primitive import Nonsmooth, Primitive
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare, define, exponential
+from wengert.ops.assembly import concat
 from wengert.ops.convert import cast
 from wengert.ops.derivatives import Elementwise, Linear, Multilinear, Rules, emit, scaled
-from wengert.ops.shape import concat, expand_dims
+from wengert.ops.shape import expand_dims
 
 REGISTRY = load_registry()
 Check = Callable[..., None]

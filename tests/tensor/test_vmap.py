@@ -1,4 +1,4 @@
-"""vmap: equal to a loop, in one batch, with effects and random numbers as a loop would have them."""
+"""vmap: equal to a loop, in one batch, with the effects and random numbers of a loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def test_equals_a_loop(f):
 
 
 def shapes(x, y):
-    return wg.concat([wg.reshape(x, (-1,)), wg.squeeze(wg.expand_dims(y, 0), 0) * x[0]]).T @ y
+    wide = wg.concat([wg.reshape(x, (-1,)), wg.squeeze(wg.expand_dims(y, 0), 0) * x[0]])
+    return wg.reshape(wide, (2, 4)).T @ wg.reshape(y, (2, 2)) + wg.broadcast_to(y[:2], (4, 2))
 
 
 def losses(x, y):
@@ -51,10 +52,7 @@ def pieces(x, y):
     return wg.flip(wg.pad(z, 1))[::2] + wg.einsum("i,i->", x, y)
 
 
-BINARY = [shapes, losses, picks, pools, pieces]
-
-
-@pytest.mark.parametrize("f", [lambda x, y: shapes(x, wg.concat([y, x, y])[4:8]), *BINARY[1:]])
+@pytest.mark.parametrize("f", [shapes, losses, picks, pools, pieces])
 @pytest.mark.parametrize("shared", [None, 0, 1])
 def test_two_arguments_of_which_one_may_be_shared(f, shared):
     x, y = BATCH, np.random.default_rng(0).standard_normal(BATCH.shape)
@@ -64,10 +62,9 @@ def test_two_arguments_of_which_one_may_be_shared(f, shared):
         in_axes[shared] = None
         given[shared] = given[shared][0]
     lanes = [np.broadcast_to(a, x.shape).copy() for a in given]
-    f_ = (f) if f is not BINARY[0] else f
-    close(wg.vmap(f_, in_axes=tuple(in_axes))(*given), looped(f_, *lanes), 1e-12)
-    gradient = wg.vmap(wg.grad(lambda x, y: wg.sum(f_(x, y) ** 2)), in_axes=tuple(in_axes))(*given)
-    close(gradient, looped(wg.grad(lambda x, y: wg.sum(f_(x, y) ** 2)), *lanes), 1e-12)
+    close(wg.vmap(f, in_axes=tuple(in_axes))(*given), looped(f, *lanes), 1e-12)
+    gradient = wg.vmap(wg.grad(lambda x, y: wg.sum(f(x, y) ** 2)), in_axes=tuple(in_axes))(*given)
+    close(gradient, looped(wg.grad(lambda x, y: wg.sum(f(x, y) ** 2)), *lanes), 1e-12)
 
 
 @pytest.mark.parametrize("in_axis", [0, 1, 2, -1, -3])
@@ -98,10 +95,8 @@ def test_containers():
 def test_results_that_do_not_depend_on_the_lane_are_repeated():
     assert wg.vmap(lambda x: wg.ones(2))(wg.ones(3)).tolist() == [[1.0, 1.0]] * 3
     assert wg.vmap(lambda x: 3.0)(wg.ones(3)).tolist() == [3.0] * 3
-    assert (
-        wg.vmap(lambda x: wg.grad(lambda y: y * y)(wg.tensor(2.0)))(wg.ones(3)).tolist()
-        == [4.0] * 3
-    )
+    inner = wg.vmap(lambda x: wg.grad(lambda y: y * y)(wg.tensor(2.0)))
+    assert inner(wg.ones(3)).tolist() == [4.0] * 3
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)
@@ -114,17 +109,15 @@ def test_batches_of_none_and_of_one(f):
 def test_nested():
     a, b = np.array([1.0, 10.0]), np.array([1.0, 2.0, 3.0])
     close(wg.vmap(lambda a: wg.vmap(lambda b: a * b + a)(b))(a), np.outer(a, b) + a[:, None])
-    close(
-        wg.vmap(wg.vmap(wg.sin, in_axes=1), in_axes=2)(np.ones((2, 3, 4))).T,
-        np.sin(np.ones((2, 3, 4))),
-    )
+    x = np.random.default_rng(0).standard_normal((2, 3, 4))
+    close(wg.vmap(wg.vmap(wg.sin, in_axes=1), in_axes=2)(x), np.sin(x).transpose(2, 1, 0))
     pairs = wg.vmap(wg.vmap(lambda a, b: a - b, (None, 0)), (0, None))(a, b)
     close(pairs, a[:, None] - b)
-    cube = wg.vmap(
-        lambda a: wg.vmap(lambda b: wg.vmap(lambda c: a * b + c)(b * wg.tensor(b_)))(wg.tensor(b_))
-    )
-    b_ = b
-    close(cube(a), a[:, None, None] * b[None, :, None] + b[:, None] * b[None, None, :])
+
+    def plane(a):
+        return wg.vmap(lambda b_: wg.vmap(lambda c: a * b_ + c)(b_ * wg.tensor(b)))(b)
+
+    close(wg.vmap(plane)(a), a[:, None, None] * b[:, None] + np.outer(b, b))
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)
@@ -159,9 +152,7 @@ def test_jacobian_runs_its_function_once():
 
 
 def test_batch_lengths_must_agree():
-    with pytest.raises(
-        ShapeError, match=r"one batch length, got \[2, 3\] from shapes \(3,\), \(2,\)"
-    ):
+    with pytest.raises(ShapeError, match=r"got \[2, 3\] from shapes \(3,\), \(2,\)"):
         wg.vmap(lambda a, b: a + b)(wg.ones(3), wg.ones(2))
     with pytest.raises(ShapeError, match="must have one batch length"):
         wg.vmap(lambda a: a, in_axes=None)(wg.ones(3))
@@ -174,7 +165,7 @@ def test_axes_must_fit():
         wg.vmap(lambda a: a, in_axes=-3)(wg.ones((2, 2)))
     with pytest.raises(ValueError, match=r"in_axes \(0,\) does not fit 2 arguments"):
         wg.vmap(lambda a, b: a, in_axes=(0,))(wg.ones(3), wg.ones(3))
-    with pytest.raises((TypeError, ValueError), match="vmap: in_axes"):
+    with pytest.raises((TypeError, ValueError), match=r"vmap: .*in_axes"):
         wg.vmap(lambda a: a["x"], in_axes=({"x": 0},))({"x": wg.ones(3)})
 
 

@@ -91,7 +91,7 @@ class Native:
     ----------
     code : MachineCode
         It has the entries `run` and `assist`.
-    failures : tuple of str
+    failures : tuple of (type, str)
         What a call can fail with; `run` returns the place, counted from 1.
     constants : tuple of ndarray
         What stands in the table after inputs and outputs.
@@ -102,7 +102,7 @@ class Native:
     """
 
     code: MachineCode
-    failures: tuple[str, ...]
+    failures: tuple[tuple[type[Exception], str], ...]
     constants: tuple[Array, ...]
     arena_bytes: int
     threads: int
@@ -164,7 +164,7 @@ class Executable:
         TypeError, ValueError
             If an array is not what the graph says.
         IndexError
-            If an index was out of range.
+            If an index was out of range; outputs and in-place arrays have been written all the same.
         RuntimeError
             If another call is under way.
         """
@@ -185,7 +185,8 @@ class Executable:
                 f"{self.name}: the compiled function is running already, in another thread; "
                 "two calls would share its memory. Let the first finish, or compile it twice."
             )
-        raise IndexError(self._native.failures[status - 1])
+        error, message = self._native.failures[status - 1]
+        raise error(message)
 
     def _addresses(self, arrays: Sequence[Array]) -> list[int]:
         """Return the addresses of `arrays`, checking those that were not here the last time."""

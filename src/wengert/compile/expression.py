@@ -248,12 +248,14 @@ class Lanes:
             total = self.add(total, place if stride == 1 else self.mul(place, stride))
         return total
 
-    def require(self, condition: Lane, failure: str) -> None:
-        """Let the call end with an IndexError saying `failure` if the condition does not hold."""
+    def require(
+        self, condition: Lane, failure: str, error: type[Exception] = IndexError
+    ) -> None:
+        """Let the call end with `error`, saying `failure`, if the condition does not hold."""
         function = self.function
         failures = function.module.failures
-        if failure not in failures:
-            failures.append(failure)
+        if (error, failure) not in failures:
+            failures.append((error, failure))
         text = condition.text
         if self.width > 1:
             kind = self._type(BOOL)
@@ -261,7 +263,7 @@ class Lanes:
             callee = function.module.declare(name, "i1", (kind,))
             text = function.value(f"call i1 {callee}({kind} {text})")
         broken = function.value(f"xor i1 {text}, true")
-        code = failures.index(failure) + 1
+        code = failures.index((error, failure)) + 1
         slot = function.once(f"getelementptr i8, ptr %control, i64 {ERROR}")
         function.when(
             broken, lambda: function.do(f"store atomic i64 {code}, ptr {slot} monotonic, align 8")

@@ -13,7 +13,7 @@ class Module:
 
     Attributes
     ----------
-    failures : list of str
+    failures : list of (type, str)
         What a call can fail with; the error code is the place in this list, counted from 1.
     """
 
@@ -21,7 +21,7 @@ class Module:
         self._declared: dict[str, str] = {}
         self._functions: dict[str, str] = {}
         self._attributes = ""
-        self.failures: list[str] = []
+        self.failures: list[tuple[type[Exception], str]] = []
 
     def declare(self, name: str, result: str, parameters: Sequence[str]) -> str:
         """Declare an external function or intrinsic and return its name, ``@name``."""

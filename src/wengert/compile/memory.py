@@ -95,18 +95,18 @@ def _place_outputs(program: Program, aliases: Mapping[int, int]) -> None:
     taken: set[Buffer] = set()
     late: list[tuple[Strided, Strided]] = []
     for output, result in enumerate(program.results):
+        buffer = result.buffer
+        movable = buffer is not None and buffer.place == "arena" and buffer not in taken
         if output in aliases:
             target = program.inputs[aliases[output]]
-            fits = _may_overwrite(program.kernels, table, target, result)
+            fits = movable and _may_overwrite(program.kernels, table, target, result)
         else:
             slot = len(program.inputs) + output
             nbytes = result.size * result.dtype.itemsize
             target = dense(Buffer(nbytes, slot), result.shape, result.dtype)
             fits = True
-        buffer = result.buffer
         if buffer is not None and buffer is target.buffer and result.whole:
             continue
-        movable = buffer is not None and buffer.place == "arena" and buffer not in taken
         if fits and movable and result.whole and result.size:
             assert buffer is not None
             assert target.buffer is not None
@@ -126,9 +126,10 @@ def _may_overwrite(
     each element of it, if at all, just before it writes the same place.
     """
     assert target.buffer is not None
+    assert result.buffer is not None
     old = table.get(target.buffer)
-    if old is None or result.buffer is None or result.dtype != target.dtype:
-        return old is None
+    if old is None:
+        return True
     made = table[result.buffer].first
     if old.last < made:
         return True

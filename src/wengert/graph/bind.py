@@ -16,7 +16,7 @@ from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Params, Primitive
-from wengert.graph.source import caller, describe
+from wengert.graph.source import caller
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval, Operation, Variable
 
@@ -136,10 +136,7 @@ def _wrap_several(
 def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: Params) -> Any:
     trace = _innermost_trace(primitive, inputs)
     avals = tuple(x.aval for x in inputs)
-    try:
-        result = primitive.infer(*avals, **params)
-    except (ShapeError, DTypeError) as error:
-        raise located(error) from None
+    result = primitive.infer(*avals, **params)
     results: tuple[Any, ...] = tuple(result) if primitive.several else (result,)
     op = _record(primitive, inputs, params)
     differentiable = (
@@ -175,12 +172,10 @@ def _innermost_trace(primitive: Primitive, inputs: tuple[Variable, ...]) -> Trac
         if trace is None:
             raise TracerError(f"{primitive.name}: an operand's buffer was given away.")
         if not trace.active:
-            raise located(
-                TracerError(
-                    f"{primitive.name}: a traced variable ({x.aval}{x.made_by()}) was used after "
-                    f"its trace ({trace.what}) had ended; return it from the traced function "
-                    "instead of storing it"
-                )
+            raise TracerError(
+                f"{primitive.name}: a traced variable ({x.aval}{x.made_by()}) was used after "
+                f"its trace ({trace.what}) had ended; return it from the traced function instead "
+                "of storing it"
             )
         if innermost is None or trace.depth > innermost.depth:
             innermost = trace
@@ -196,15 +191,5 @@ def _explained(
     try:
         primitive.infer(*(x.aval for x in inputs), **params)
     except (ShapeError, DTypeError) as clear:
-        return located(clear)
+        return clear
     return error
-
-
-def located(error: Exception) -> Exception:
-    """Return `error` with the user's line and the layer's path added to its message."""
-    line = describe(caller())
-    place = ", ".join(
-        part for part in (f"in layer {THREAD.now.scope}" if THREAD.now.scope else "", line) if part
-    )
-    message = str(error).rstrip(".")
-    return type(error)(f"{message} ({place})." if place else f"{message}.")

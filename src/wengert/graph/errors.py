@@ -5,16 +5,30 @@ Each is a subclass of the built-in exception that a user of NumPy or PyTorch wou
 
 from __future__ import annotations
 
+from wengert.graph.mode import THREAD
+from wengert.graph.source import caller, describe
 
-class ShapeError(ValueError):
+
+class _Placed(Exception):
+    """An error whose message ends with the layer and the user's line in which it arose."""
+
+    def __init__(self, message: str) -> None:
+        layer = THREAD.now.scope
+        places = [f"in layer {layer}" if layer else "", describe(caller())]
+        place = ", ".join(filter(None, places))
+        text = message.rstrip(".")
+        super().__init__(f"{text} ({place})." if place else f"{text}.")
+
+
+class ShapeError(_Placed, ValueError):
     """Shapes that an operation cannot work with."""
 
 
-class DTypeError(TypeError):
+class DTypeError(_Placed, TypeError):
     """Data types that an operation cannot work with."""
 
 
-class TracerError(RuntimeError):
+class TracerError(_Placed, RuntimeError):
     """A value was asked of a variable that has none, or a traced variable escaped its trace."""
 
 

@@ -79,8 +79,8 @@ def _format_operation(
     results = ", ".join(f"{names[v]}: {v.aval}" for v in graph.results(op))
     arguments = ", ".join(names[x] for x in op.inputs)
     params = ", ".join(f"{key}={format_param(value)}" for key, value in op.params.items())
-    text = f"  {results} = {op.primitive.name}({arguments}"
-    text += f"; {params})" if params else ")"
+    inside = "; ".join(part for part in (arguments, params) if part)
+    text = f"  {results} = {op.primitive.name}({inside})"
     notes = [_source.describe(op.source), op.scope]
     if op.origin in places and op.origin is not None:
         forward = graph.results(op.origin)[0]

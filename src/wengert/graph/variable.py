@@ -177,7 +177,8 @@ class Variable:
 
     def __repr__(self) -> str:
         """Return the printed form, for debugging."""
-        return f"<Variable {self.name or ''}{self.aval}{self.made_by()}>"
+        name = f"{self.name} " if self.name else ""
+        return f"<Variable {name}{self.aval}{self.made_by()}>"
 
 
 class Leaf(Variable):

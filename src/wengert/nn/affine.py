@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wengert.graph.bind import bind, located
+from wengert.graph.bind import bind
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.variable import Variable
 from wengert.ops import linear as ops
@@ -22,17 +22,15 @@ def linear(x: Variable, weight: Variable, bias: Variable | None) -> Variable:
 def _misfit(shape: tuple[int, ...], weight: tuple[int, ...]) -> Exception:
     wanted = weight[1]
     if not shape:
-        return located(ShapeError(f"linear: the input needs an axis of {wanted}, got shape ()"))
+        return ShapeError(f"linear: the input needs an axis of {wanted}, got shape ()")
     hint = ""
     if len(shape) == 4 and shape[1] * shape[2] * shape[3] == wanted:  # noqa: PLR2004
         hint = ". Flatten the images first, with nn.Flatten()"
     elif wanted in shape:
         hint = f". Did you mean to put the axis of length {wanted} last?"
-    return located(
-        ShapeError(
-            f"linear: the input of shape {shape} has {shape[-1]} in its last dimension, the weight "
-            f"of shape {weight} needs {wanted}{hint}"
-        )
+    return ShapeError(
+        f"linear: the input of shape {shape} has {shape[-1]} in its last dimension, the weight of "
+        f"shape {weight} needs {wanted}{hint}"
     )
 
 
@@ -46,29 +44,22 @@ def check_dtypes(name: str, x: Variable, weight: Variable, bias: Variable | None
             fixes = f"Convert the {what} with .astype('{dtype}')"
             if v.dtype.kind == "f":
                 fixes += f", or the module with .to('{v.dtype}')"
-            raise located(
-                DTypeError(f"{name}: the {what} is {v.dtype}, the weight {dtype}. {fixes}")
-            )
+            raise DTypeError(f"{name}: the {what} is {v.dtype}, the weight {dtype}. {fixes}")
 
 
 def check_channels(name: str, x: Variable, weight: Variable, groups: int) -> None:
     """Raise ShapeError unless `x` is images with the channels that `weight` needs."""
     shape, wanted = x.shape, weight.shape[1] * groups
     if len(shape) not in (3, 4):
-        raise located(
-            ShapeError(
-                f"{name}: the input must be (N, {wanted}, H, W) or ({wanted}, H, W), got shape "
-                f"{shape}"
-            )
+        raise ShapeError(
+            f"{name}: the input must be (N, {wanted}, H, W) or ({wanted}, H, W), got shape {shape}"
         )
     if shape[-3] != wanted:
         hint = ""
         if shape[-1] == wanted:
             last = "(0, 3, 1, 2)" if len(shape) == 4 else "(2, 0, 1)"  # noqa: PLR2004
             hint = f". Put the channels before height and width: wg.permute_dims(x, {last})"
-        raise located(
-            ShapeError(
-                f"{name}: the input of shape {shape} has {shape[-3]} channels in dimension "
-                f"{len(shape) - 3}, the weight of shape {weight.shape} needs {wanted}{hint}"
-            )
+        raise ShapeError(
+            f"{name}: the input of shape {shape} has {shape[-3]} channels in dimension "
+            f"{len(shape) - 3}, the weight of shape {weight.shape} needs {wanted}{hint}"
         )

@@ -66,6 +66,8 @@ def _functions(graph: TracedGraph) -> Iterator[str]:
             outermost.append(call)
     place, told = 0, -1
     for op in graph.operations:
+        if not op.inputs:
+            continue  # a constant: nothing is done with the input
         while place < len(outermost) and outermost[place][1] < op.serial:
             place += 1
         inside = place < len(outermost) and outermost[place][0] < op.serial

@@ -155,9 +155,7 @@ class Module:
 
     def _register(self, name: str, kind: str, value: Any) -> None:
         if not name or "." in name:
-            raise KeyError(
-                f"a {kind} cannot be called {name!r}: names are not empty, without dots."
-            )
+            raise KeyError(f"a {kind} cannot be called {name!r}: give it a name without dots.")
         if name not in self._kinds and hasattr(type(self), name):
             raise KeyError(
                 f"{type(self).__name__} has a {name!r} of its own; choose another name for the "

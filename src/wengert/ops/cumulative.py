@@ -13,11 +13,11 @@ from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Contribution, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_scans
+from wengert.ops.assembly import concat, pad
 from wengert.ops.batching import batch_by_axes, with_batch
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.define import Samples, magnitudes, normal, strided
 from wengert.ops.derivatives import Linear, Rules, add_all, emit, scaled
-from wengert.ops.shape import concat, pad
 from wengert.ops.shapes import Shape, normalize_axis, same_dtype, with_ones
 
 _CASES: tuple[tuple[Shape, int], ...] = (

@@ -20,7 +20,7 @@ from wengert.graph.primitive import Indexed, Outputs, Params, Primitive, Sample,
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_indexing, lower_views
 from wengert.ops.batching import shift, with_batch
-from wengert.ops.convert import VariableLike, as_variable, cast
+from wengert.ops.convert import VariableLike, as_variable
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Linear, emit, zeros_like
 from wengert.ops.shapes import Shape, need_integer, normalize_axis, same_dtype, without_axes
@@ -212,8 +212,7 @@ def _locations(
     view = x if order == tuple(range(x.ndim)) else x.transpose(order)
     rank = indices[0].ndim
     grids = tuple(
-        _grid(n, rank - 1 - place)
-        for place, n in enumerate(indices[0].shape[: len(batch_axes)])
+        _grid(n, rank - 1 - place) for place, n in enumerate(indices[0].shape[: len(batch_axes)])
     )
     return view, grids + indices
 
@@ -431,129 +430,3 @@ def take_along_axis(x: VariableLike, indices: VariableLike, axis: int = -1) -> V
     last = moveaxis(index, place, -1)
     y: Variable = emit("gather", x, last, axes=(place,), batch_axes=_others(x, place))
     return moveaxis(y, -1, place)
-
-
-def getitem(x: Variable, key: Any) -> Variable:
-    """Return ``x[key]`` with NumPy's meaning: integers, slices, None, Ellipsis, integer arrays.
-
-    A boolean mask is read as the integer arrays of its true places, which needs its values.
-    """
-    parts = _expand_ellipsis(x, key)
-    if any(isinstance(part, Variable) for part in parts):
-        return _advanced(x, parts)
-    basic = tuple(part for part in parts if part is not None)
-    full = all(isinstance(part, slice) and part == slice(None) for part in basic)
-    y: Variable = x if full else bind(slice_p, (x,), {"key": basic})
-    if len(basic) == len(parts):
-        return y
-    return emit("reshape", y, shape=_with_new_axes(parts, y.shape))  # type: ignore[no-any-return]
-
-
-def _with_new_axes(parts: Sequence[Any], shape: Shape) -> Shape:
-    lengths = list(shape)
-    result: list[int] = []
-    for part in parts:
-        if part is None:
-            result.append(1)
-        elif isinstance(part, slice):
-            result.append(lengths.pop(0))
-    return (*result, *lengths)
-
-
-def _expand_ellipsis(x: Variable, key: Any) -> list[Any]:
-    """Return `key` as a list of int, slice, None and integer variables, without Ellipsis."""
-    parts: list[Any] = []
-    for part in key if isinstance(key, tuple) else (key,):
-        parts.extend(_index_part(part))
-    used = sum(part is not None and part is not Ellipsis for part in parts)
-    dots = [place for place, part in enumerate(parts) if part is Ellipsis]
-    if len(dots) > 1:
-        raise ShapeError("slice: an index can have only one '...'")
-    if dots:
-        parts[dots[0] : dots[0] + 1] = [slice(None)] * (x.ndim - used)
-    return parts
-
-
-def _index_part(part: Any) -> list[Any]:
-    if part is None or part is Ellipsis or isinstance(part, slice):
-        return [part]
-    integer = hasattr(part, "__index__") and not isinstance(part, bool | Variable)
-    if integer and getattr(part, "ndim", 0) == 0:
-        return [part.__index__()]
-    index = as_variable(part)
-    if index.dtype.kind == "b":
-        mask = index.concrete("indexing by a boolean mask")
-        return [Variable(places) for places in np.nonzero(mask)]
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"slice: an index must be an integer or a mask, got {index.dtype}.")
-    return [index]
-
-
-def _advanced(x: Variable, parts: list[Any]) -> Variable:
-    """Index by integer arrays, after the slices and integers beside them have been taken."""
-    if None in [part for part in parts if not isinstance(part, Variable)]:
-        raise ShapeError("slice: None beside index arrays is not supported; reshape instead")
-    key = tuple(slice(None) if isinstance(part, Variable) else part for part in parts)
-    indices = [part for part in parts if isinstance(part, Variable)]
-    axes: list[int] = []
-    axis = 0
-    for part in parts:
-        if isinstance(part, Variable):
-            axes.append(axis)
-        axis += not isinstance(part, int)
-    y = x if all(part == slice(None) for part in key) else getitem(x, key)
-    shape = np.broadcast_shapes(*(index.shape for index in indices))
-    wide = tuple(
-        index if index.shape == shape else emit("broadcast", index, shape=shape)
-        for index in indices
-    )
-    z: Variable = bind(gather_p, (y, *wide), {"axes": tuple(axes), "batch_axes": ()})
-    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    if not adjacent or axes[0] == 0:
-        return z
-    rank = len(shape)
-    rest = range(rank, z.ndim)
-    return emit("permute", z, axes=(*rest[: axes[0]], *range(rank), *rest[axes[0] :]))  # type: ignore[no-any-return]
-
-
-def setitem(x: Variable, key: Any, value: VariableLike) -> Variable:
-    """Return `x` with the part at `key` (integers, slices, or a mask) replaced by `value`."""
-    replacement = cast(as_variable(value, x.dtype), x.dtype)
-    mask = as_variable(key) if getattr(key, "dtype", None) == np.bool_ else None
-    if mask is not None and replacement.ndim == 0:
-        return emit("where", _mask_like(mask, x), replacement, x)  # type: ignore[no-any-return]
-    parts = _expand_ellipsis(x, key)
-    if any(isinstance(part, Variable) for part in parts):
-        return _set_at(x, parts, replacement)
-    basic = tuple(part for part in parts if part is not None)
-    shape = sliced_shape("slice_set", x.shape, basic)
-    if replacement.shape != shape:
-        replacement = emit("broadcast", replacement, shape=shape)
-    return bind(slice_set_p, (x, replacement), {"key": basic})  # type: ignore[no-any-return]
-
-
-def _set_at(x: Variable, parts: list[Any], replacement: Variable) -> Variable:
-    """Assign through integer arrays; where an element is named twice, the last one counts."""
-    key = tuple(
-        part.concrete("assignment through integer arrays") if isinstance(part, Variable) else part
-        for part in parts
-    )
-    winners: Array = np.full(x.shape, -1)
-    shape = winners[key].shape
-    winners[key] = np.arange(math.prod(shape)).reshape(shape)
-    if replacement.shape != shape:
-        replacement = emit("broadcast", replacement, shape=shape)
-    flat: Variable = emit("reshape", replacement, shape=(math.prod(shape),))
-    if not math.prod(shape):
-        return x
-    chosen: Variable = emit(
-        "gather", flat, Variable(np.maximum(winners, 0)), axes=(0,), batch_axes=()
-    )
-    return emit("where", Variable(winners >= 0), chosen, x)  # type: ignore[no-any-return]
-
-
-def _mask_like(mask: Variable, x: Variable) -> Variable:
-    missing = x.ndim - mask.ndim
-    if missing < 0 or mask.shape != x.shape[: mask.ndim]:
-        raise ShapeError(f"slice_set: mask of shape {mask.shape} does not fit {x.shape}")
-    return mask if not missing else emit("reshape", mask, shape=mask.shape + (1,) * missing)

@@ -141,8 +141,8 @@ class Expressions(Protocol):
         """Write an element."""
         ...
 
-    def require(self, condition: Scalar, failure: str) -> None:
-        """Let the call end with an IndexError saying `failure` if the condition does not hold."""
+    def require(self, condition: Scalar, failure: str, error: type[Exception] = IndexError) -> None:
+        """Let the call end with `error`, saying `failure`, if the condition does not hold."""
         ...
 
     def fold(self, length: Operand, start: State, step: Callable[[Scalar, State], State]) -> State:

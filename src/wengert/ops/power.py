@@ -44,9 +44,16 @@ def _at_pole(z: Variable, x: Variable, y: Variable) -> Variable:
 
 
 def _pow(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
-    if x.dtype.kind != "f":
-        raise NotImplementedError("pow of integers has no native code; cast to a float first")
-    return e.call("pow", x, y)
+    if x.dtype.kind == "f":
+        return e.call("pow", x, y)
+    negative = "Integers to negative integer powers are not allowed"
+    e.require(e.compare(">=", y, 0), f"pow: {negative}", ValueError)
+    result = e.constant(1, x.dtype)
+    for bit in range(8 * x.dtype.itemsize):
+        odd = e.compare("!=", e.both(y, e.constant(1 << bit, y.dtype)), 0)
+        result = e.where(odd, e.mul(result, x), result)
+        x = e.mul(x, x)
+    return result
 
 
 pow_p = define_binary(

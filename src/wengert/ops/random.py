@@ -41,13 +41,14 @@ from wengert.graph.primitive import Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare, lower_random
 from wengert.ops.arithmetic import add, multiply, subtract
+from wengert.ops.assembly import concat
 from wengert.ops.batching import batch_elementwise
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.creation import as_shape
 from wengert.ops.derivatives import emit
 from wengert.ops.exponential import cos, log1p, sin, sqrt
 from wengert.ops.lowering import Expressions, Scalar, elementwise
-from wengert.ops.shape import concat, moveaxis, reshape
+from wengert.ops.shape import moveaxis, reshape
 from wengert.ops.shapes import Shape
 from wengert.ops.sorting import argsort
 

@@ -12,11 +12,12 @@ from wengert.graph.dtypes import INT64, Array
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare, lower_scans
+from wengert.ops.assembly import flip, pad
 from wengert.ops.convert import VariableLike, as_variable
 from wengert.ops.define import magnitudes, normal, strided
 from wengert.ops.derivatives import Rules, emit
 from wengert.ops.indexing import scatter_along_axis, take_at
-from wengert.ops.shape import flip, moveaxis, pad
+from wengert.ops.shape import moveaxis
 from wengert.ops.shapes import normalize_axis
 
 _CASES = (((5,), 0), ((3, 4), 1), ((3, 4), 0), ((2, 3, 2), 1), ((0, 3), 0), ((1,), 0))

@@ -22,13 +22,14 @@ from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_views
+from wengert.ops.assembly import pad
 from wengert.ops.batching import batch_by_axes, shift
 from wengert.ops.contraction import contract
 from wengert.ops.convert import VariableLike, floating, promoted
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Linear, emit
 from wengert.ops.reduce import max_with_index_p
-from wengert.ops.shape import pad, reshape
+from wengert.ops.shape import reshape
 from wengert.ops.shapes import Shape
 from wengert.ops.statistics import mean
 

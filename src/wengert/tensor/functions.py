@@ -11,6 +11,7 @@ from wengert.graph.variable import Variable
 from wengert.ops import (
     activations,
     arithmetic,
+    assembly,
     cast,
     compare,
     contraction,
@@ -122,17 +123,17 @@ max_with_index = lift(reduce.max_with_index)
 min = lift(reduce.min)
 sum = lift(reduce.sum)
 broadcast_to = lift(shape.broadcast_to)
-concat = lift(shape.concat)
+concat = lift(assembly.concat)
 expand_dims = lift(shape.expand_dims)
 flatten = lift(shape.flatten)
-flip = lift(shape.flip)
+flip = lift(assembly.flip)
 matrix_transpose = lift(shape.matrix_transpose)
 moveaxis = lift(shape.moveaxis)
-pad = lift(shape.pad)
+pad = lift(assembly.pad)
 permute_dims = lift(shape.permute_dims)
 reshape = lift(shape.reshape)
 squeeze = lift(shape.squeeze)
-stack = lift(shape.stack)
+stack = lift(assembly.stack)
 swapaxes = lift(shape.swapaxes)
 argsort = lift(sorting.argsort)
 sort = lift(sorting.sort)

@@ -20,7 +20,7 @@ from wengert.graph.dtypes import Array, weak_dtype
 from wengert.graph.errors import ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
-from wengert.ops import arithmetic, cast, convert, indexing, shape
+from wengert.ops import arithmetic, cast, convert, shape, subscript
 
 if TYPE_CHECKING:
     from wengert.tensor.tensor import Tensor
@@ -101,7 +101,7 @@ def assign(cell: Tensor, variable: Any) -> None:
 
 def set_part(cell: Tensor, key: Any, value: Any) -> None:
     """Replace the part of `cell` at `key`."""
-    assign(cell, indexing.setitem(cell._read(), key, value))
+    assign(cell, subscript.setitem(cell._read(), key, value))
 
 
 def rebind(cell: Tensor, value: Array) -> None:

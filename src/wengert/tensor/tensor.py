@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wengert.graph import sharing
-from wengert.graph.dtypes import Array, DType
+from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
-from wengert.ops import arithmetic, compare, contraction, convert, indexing, power, shape
+from wengert.ops import arithmetic, compare, contraction, convert, power, shape, subscript
 from wengert.tensor import inplace
 from wengert.tensor.display import format_tensor
 from wengert.tensor.methods import Methods
+from wengert.tensor.values import Values
 
 if TYPE_CHECKING:
     from wengert.tensor.backward import HookHandle
@@ -60,7 +60,7 @@ def _key(key: Any) -> Any:
     return key._read() if isinstance(key, Tensor) else key
 
 
-class Tensor(Methods):
+class Tensor(Methods, Values):
     """A multi-dimensional array that can be differentiated by.
 
     Tensors are made by `wengert.tensor` (which copies), `wengert.asarray` (which shares memory)
@@ -104,16 +104,6 @@ class Tensor(Methods):
             trace.write(self, "_variable", variable)
 
     # Properties
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length along each axis."""
-        return self._variable.shape
-
-    @property
-    def dtype(self) -> DType:
-        """Data type of the elements."""
-        return self._variable.dtype
 
     @property
     def ndim(self) -> int:
@@ -192,88 +182,6 @@ class Tensor(Methods):
         return Tensor(shape.matrix_transpose(self._read()))
 
     # Values
-
-    def _value(self, wanted: str) -> Array:
-        return self._read().concrete(wanted)
-
-    def item(self) -> Any:
-        """Return the only element as a Python number.
-
-        Raises
-        ------
-        ShapeError
-            If there is not exactly one element.
-        TracerError
-            If the tensor is traced and has no value.
-        """
-        value = self._value(".item()")
-        if value.size != 1:
-            raise ShapeError(f".item() needs a tensor of one element, got shape {self.shape}.")
-        return value.item()
-
-    def tolist(self) -> Any:
-        """Return the elements as nested lists of Python numbers."""
-        return self._value(".tolist()").tolist()
-
-    def numpy(self) -> npt.NDArray[Any]:
-        """Return the values as a C-contiguous NumPy array that shares memory with the tensor.
-
-        Raises
-        ------
-        RuntimeError
-            If a derivative can flow through the tensor, since it would stop here unseen.
-        """
-        self._value("conversion to NumPy")
-        if self._read().requires_grad:
-            raise RuntimeError(
-                ".numpy() would cut the gradient of this tensor; use .detach().numpy()."
-            )
-        return self._export()
-
-    def _export(self) -> npt.NDArray[Any]:
-        value = self._value("conversion to NumPy")
-        if not (value.flags.c_contiguous and value.flags.writeable and value.flags.owndata):
-            value = np.array(value, order="C")
-            self._variable.value = value
-        sharing.share(value)
-        return value
-
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        """Return the values for NumPy; refuses what `numpy` refuses."""
-        value = self.numpy()
-        if copy or (dtype is not None and np.dtype(dtype) != value.dtype):
-            return np.array(value, dtype=dtype)
-        return value
-
-    def __float__(self) -> float:
-        return float(self._scalar("float()"))
-
-    def __int__(self) -> int:
-        return int(self._scalar("int()"))
-
-    def __bool__(self) -> bool:
-        return bool(self._scalar("a condition (if, while, and, or, not)"))
-
-    def __index__(self) -> int:
-        if self.dtype.kind not in "iu":
-            raise TypeError(f"only integer tensors can be an index, got {self.dtype}.")
-        return int(self._scalar("use as an index"))
-
-    def _scalar(self, wanted: str) -> Any:
-        value = self._value(wanted)
-        if value.size != 1:
-            raise ShapeError(
-                f"{wanted} needs a tensor of one element, got shape {self.shape}; "
-                "reduce it first, for example with .sum() or wg.any."
-            )
-        return value.item()
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of a 0-d tensor.")
-        return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
@@ -424,7 +332,7 @@ class Tensor(Methods):
     # Operators
 
     def __getitem__(self, key: Any) -> Tensor:
-        return Tensor(indexing.getitem(self._read(), _key(key)))
+        return Tensor(subscript.getitem(self._read(), _key(key)))
 
     def __add__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.add(self._read(), operand(other)))
