@@ -110,9 +110,9 @@ def test_constants_are_shown_where_they_are_small():
     small, large = constant([1.0, 2.0]), constant(np.ones((3, 2)))
     small.name = "mean"
     lines = str(traced(lambda x: x * small * large * 3.0, (2,))).splitlines()
-    assert lines[1] == "  mean: f64[2] = constant [1.0, 2.0]" or lines[2] == lines[1]
+    assert "  mean: f64[2] = constant [1.0, 2.0]" in lines
     assert "  const1: f64[3, 2] = constant" in lines
-    assert "3.0)" in lines[-2]
+    assert lines[-2].startswith("  %2: f64[3, 2] = mul(%1, 3.0) ")
 
 
 def test_outer_variables_are_told():

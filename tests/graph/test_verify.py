@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from tests.graph.shared import F32, F64, I64, traced
+from tests.graph.shared import F32, F64, traced
 from wengert.graph.bind import bind
 from wengert.graph.errors import InvalidGraphError
 from wengert.graph.primitive import registry
@@ -36,24 +36,23 @@ def test_inputs_are_distinct():
 
 
 def test_operations_are_in_order():
-    g = graph()
-    first, second, third = g.operations
-    g.operations = (first, third, second)
-    with pytest.raises(InvalidGraphError, match=r"mul at test_verify\.py:\d+> stands out of order"):
+    g = traced(lambda x, y: (exp(x), sin(y)), (3,), (3,), name="loss")
+    g.operations = g.operations[::-1]
+    with pytest.raises(InvalidGraphError, match=r"exp at test_verify\.py:\d+> stands out of order"):
         verify(g)
 
 
 def test_an_operation_stands_once():
     g = graph()
     g.operations = (*g.operations[:2], *g.operations[1:])
-    with pytest.raises(InvalidGraphError, match="mul .* stands out of order"):
+    with pytest.raises(InvalidGraphError, match=r"mul .* stands out of order"):
         verify(g)
 
 
 def test_primitives_are_registered():
     stranger = dataclasses.replace(exp_p)
     g = traced(lambda x: bind(stranger, (x,)), (3,), name="loss")
-    with pytest.raises(InvalidGraphError, match="exp .* applies a primitive not in the registry"):
+    with pytest.raises(InvalidGraphError, match=r"exp .* applies a primitive not in the registry"):
         verify(g)
     assert registry["exp"] is exp_p
 
@@ -68,14 +67,14 @@ def test_operands_are_made_before_they_are_used():
 def test_operands_of_another_graph_are_refused():
     g, other = graph(), graph()
     g.operations[1].inputs = (other.inputs[0], g.inputs[1])
-    with pytest.raises(InvalidGraphError, match="uses .* before it is made"):
+    with pytest.raises(InvalidGraphError, match=r"uses .* before it is made"):
         verify(g)
 
 
 def test_each_operation_with_its_operands_is_in_the_list():
     g = graph()
     g.operations = g.operations[1:]
-    with pytest.raises(InvalidGraphError, match="mul .* uses .* made by exp .* before it is made"):
+    with pytest.raises(InvalidGraphError, match=r"mul .* uses .* made by exp .* before it is made"):
         verify(g)
 
 
@@ -93,7 +92,6 @@ def test_every_output_of_several_is_checked():
     g.outputs[1]._aval = Aval((2,), F64)
     with pytest.raises(InvalidGraphError, match=r"output 1 of .*is f64\[2\], its rule gives i64"):
         verify(g)
-    assert I64 != F64
 
 
 def test_number_of_outputs_is_what_the_rule_gives():
@@ -108,21 +106,21 @@ def test_variables_know_their_maker():
     g = graph()
     (v,) = g.results(g.operations[0])
     v.op = g.operations[1]
-    with pytest.raises(InvalidGraphError, match="does not name <Operation exp .* as its maker"):
+    with pytest.raises(InvalidGraphError, match=r"does not name <Operation exp .* as its maker"):
         verify(g)
 
 
 def test_outputs_know_their_place():
     g = traced(max_with_index, (2, 3))
     g.outputs[1].index = 0
-    with pytest.raises(InvalidGraphError, match="does not name .* as its maker"):
+    with pytest.raises(InvalidGraphError, match=r"does not name .* as its maker"):
         verify(g)
 
 
 def test_outputs_are_made():
     g = graph()
     g.outputs = (graph().outputs[0],)
-    with pytest.raises(InvalidGraphError, match="the output .* is made by no operation"):
+    with pytest.raises(InvalidGraphError, match=r"the output .* is made by no operation"):
         verify(g)
 
 

@@ -63,6 +63,7 @@ def ids(cases):
     return [f"{name}{args}{options or ''}" for name, args, options, *_ in cases]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize(("name", "args", "options", "shapes"), LAYERS, ids=ids(LAYERS))
 def test_layer(name, args, options, shapes):
     mine, theirs = pair(name, args, options)

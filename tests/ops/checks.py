@@ -37,7 +37,7 @@ from tests.ops.running import (
     variables,
     varied,
 )
-from wengert.graph.errors import DTypeError
+from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.primitive import Params, Primitive, Sample
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.derivatives import Elementwise, add_all
@@ -49,6 +49,11 @@ SINGLE = 2e-5
 SATURATING = frozenset({"sigmoid", "tanh", "softmax", "log_softmax", "logaddexp"})
 """Their slopes are differences from 1, which has lost their digits when the function saturates:
 exact next to the largest slope, 1, not next to a slope of 1e-17."""
+
+FITTED = frozenset({"slice_add", "slice_set", "linear_recurrence", "overlap_add"})
+"""Bound with shapes that fit, by derivative rules and by functions that broadcast first."""
+WHOLE_GRAPHS = frozenset({"checkpoint", "custom"})
+"""Carry a graph, which has the shapes that it was traced for."""
 
 
 def saturation(primitive: Primitive, dtype: type[np.floating], *factors: Array) -> float:
@@ -159,6 +164,46 @@ def check_infer(primitive: Primitive, sample: Sample) -> None:
                 f"{name}: {way} {found.dtype}{found.shape}, the rule says {aval}"
             )
             np.testing.assert_array_equal(found, direct[position], err_msg=f"{name}: {way}")
+
+
+def check_wrong_shapes(primitive: Primitive, sample: Sample) -> None:
+    """What the shape rule refuses of axes that do not fit, eager evaluation refuses too."""
+    if len(sample.inputs) < 2 or primitive.name in FITTED | WHOLE_GRAPHS:
+        return
+    for inputs in _other_lengths(sample.inputs):
+        try:
+            inferred = primitive.infer(*(Variable(x).aval for x in inputs), **sample.params)
+        except ShapeError:
+            shapes = [x.shape for x in inputs]
+            assert _refuses(primitive, inputs, sample.params), (
+                f"{primitive.name}: eager takes shapes {shapes} with {dict(sample.params)}, which "
+                "the shape rule refuses"
+            )
+            continue
+        expected = inferred if primitive.several else (inferred,)
+        try:
+            found = evaluate(primitive, inputs, sample.params)
+        except IndexError:
+            continue  # an index is out of range, which no shape shows
+        assert [y.shape for y in found] == [aval.shape for aval in expected], primitive.name
+
+
+def _other_lengths(inputs: Sequence[Array]) -> Iterator[list[Array]]:
+    """Yield the inputs with one axis of one of them longer or shorter."""
+    for i, x in enumerate(inputs):
+        for axis, n in enumerate(x.shape if x.size else ()):
+            before, after = x.shape[:axis], x.shape[axis + 1 :]
+            for length in {n + 1, n - 1, 1} - {n, 0}:
+                other = np.resize(x, (*before, length, *after))
+                yield [*inputs[:i], other, *inputs[i + 1 :]]
+
+
+def _refuses(primitive: Primitive, inputs: Sequence[Array], params: Params) -> bool:
+    try:
+        outputs(primitive, variables(inputs), params)
+    except ShapeError:
+        return True
+    return False
 
 
 # ---- derivatives -------------------------------------------------------------
@@ -420,6 +465,7 @@ def check_inplace(primitive: Primitive, sample: Sample) -> None:
 
 CHECKS: tuple[Callable[[Primitive, Sample], None], ...] = (
     check_infer,
+    check_wrong_shapes,
     check_first_order,
     check_second_order,
     check_partial_cotangents,

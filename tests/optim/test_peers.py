@@ -99,10 +99,12 @@ def test_state_of_pytorch_is_continued(name, settings):
     steps(theirs, their_optimizer, torch.tensor, torch.nn.CrossEntropyLoss(), slice(3))
     mine.load_state_dict({key: value.numpy() for key, value in theirs.state_dict().items()})
     my_optimizer = getattr(optim, name)(mine.parameters(), **settings)
-    loaded = their_optimizer.state_dict()
-    for cells in loaded["state"].values():
-        cells.update({k: v.numpy() for k, v in cells.items() if v is not None})
-    my_optimizer.load_state_dict(loaded)
+    saved = their_optimizer.state_dict()
+    state = {
+        number: {key: None if v is None else v.numpy() for key, v in cells.items()}
+        for number, cells in saved["state"].items()
+    }
+    my_optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
     train(mine, theirs, my_optimizer, their_optimizer, slice(3, None))
     assert_same(mine, theirs)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 
 import wengert as wg
+from wengert.graph.primitive import registry
 
 
 @pytest.fixture
@@ -21,3 +23,25 @@ def without_collector():
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     wg.manual_seed(0)
+
+
+@pytest.fixture
+def spy():
+    """Return a function that watches a primitive: a weak reference to the result of each call."""
+    kept = {}
+
+    def watch(name):
+        primitive, results = registry[name], []
+        kept[primitive] = evaluate = primitive.evaluate
+
+        def watched(*args, **params):
+            result = evaluate(*args, **params)
+            results.append(weakref.ref(result))
+            return result
+
+        object.__setattr__(primitive, "evaluate", watched)
+        return results
+
+    yield watch
+    for primitive, evaluate in kept.items():
+        object.__setattr__(primitive, "evaluate", evaluate)

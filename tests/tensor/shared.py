@@ -53,6 +53,10 @@ def scalar(value):
     return wg.tensor(value, dtype=wg.float64)
 
 
+def leaf(*values, dtype=wg.float64):
+    return wg.tensor(values, dtype=dtype, requires_grad=True)
+
+
 def derivative(f):
     """Return the derivative of a function of one number, in forward mode."""
     return lambda x: wg.jvp(f, (x,), (wg.ones_like(x),))[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.tensor.shared import FUNCTIONS, X, Watch, array, close, derivative, scalar
+from tests.tensor.shared import FUNCTIONS, X, array, close, derivative, scalar
 from wengert import ShapeError, TracerError
 from wengert.tensor.random import default_generator
 
@@ -109,7 +109,7 @@ def test_checkpoint_captures_modules():
     net = wg.nn.Sequential(wg.nn.Linear(4, 8), wg.nn.Tanh(), wg.nn.Linear(8, 1))
     x = wg.randn(5, 4)
     grads = []
-    for f in (net, wg.checkpoint(net), wg.checkpoint(lambda x: net(x))):
+    for f in (net, wg.checkpoint(net), wg.checkpoint(lambda x: net(x * 1))):
         wg.sum(f(x)).backward()
         grads.append([array(p.grad).copy() for p in net.parameters()])
         for p in net.parameters():
@@ -132,90 +132,50 @@ def test_captured_parameter_changed_before_the_backward_pass():
 # --- checkpoint: recomputation --------------------------------------------------------------------
 
 
-def evaluations(monkeypatch, name):
-    """Count how often the primitive `name` is evaluated."""
-    from wengert.graph.primitive import registry
-
-    calls = []
-    kept = registry[name].evaluate
-
-    def counted(*args, **params):
-        calls.append(1)
-        return kept(*args, **params)
-
-    object.__setattr__(registry[name], "evaluate", counted)
-    monkeypatch.setattr  # noqa: B018  (undone by the caller's fixture below)
-    return calls, lambda: object.__setattr__(registry[name], "evaluate", kept)
+def test_checkpoint_computes_again(spy):
+    f = wg.checkpoint(lambda x: wg.sum(wg.exp(wg.erf(x))))
+    x = wg.tensor(X, requires_grad=True)
+    results = spy("erf")
+    y = f(x)
+    assert len(results) == 1
+    y.backward()
+    assert len(results) == 2
+    with wg.no_grad():
+        f(x)
+    assert len(results) == 3
 
 
-def test_checkpoint_computes_again(monkeypatch):
-    calls, undo = evaluations(monkeypatch, "erf")
-    try:
-        f = wg.checkpoint(lambda x: wg.sum(wg.exp(wg.erf(x))))
-        x = wg.tensor(X, requires_grad=True)
-        y = f(x)
-        assert len(calls) == 1
-        y.backward()
-        assert len(calls) == 2
-        with wg.no_grad():
-            f(x)
-        assert len(calls) == 3
-    finally:
-        undo()
+def test_intermediates_of_a_checkpoint_die_at_once(spy, without_collector):
+    results = spy("erf")
+    x = wg.tensor(np.ones(100), requires_grad=True)
+    y = wg.checkpoint(lambda x: wg.sum(wg.exp(wg.erf(x))))(x)
+    assert [result() for result in results] == [None]
+    y.backward()
+    assert [result() for result in results] == [None, None]
 
 
-def test_nothing_inside_a_checkpoint_is_stored(without_collector):
-    watch = Watch()
-    watched = wg.custom_vjp(wg.exp)
-    watched.defvjp(lambda x: (wg.exp(x), ()), lambda _, y_bar: (watch(y_bar),))
+def bytes_held(y):
+    """Return the bytes of all values that the graph behind `y` holds."""
+    held = {}
+    stack = [y._variable]
+    while stack:
+        v = stack.pop()
+        if v.value is not None:
+            held[id(v.value)] = v.value.nbytes
+        if v.op is not None:
+            stack += v.op.inputs
+    return sum(held.values())
 
-    def bytes_held(f):
-        x = wg.tensor(np.ones(10_000), requires_grad=True)
-        y = f(x)
-        held = {}
-        stack = [y._variable]
-        while stack:
-            v = stack.pop()
-            if v.value is not None:
-                held[id(v.value)] = v.value.nbytes
-            if v.op is not None:
-                stack += v.op.inputs
-        return sum(held.values())
 
+def test_nothing_inside_a_checkpoint_is_stored():
     def deep(x):
         for _ in range(10):
             x = wg.exp(wg.sin(x))
         return wg.sum(x)
 
-    assert bytes_held(deep) >= 20 * 80_000
-    assert bytes_held(wg.checkpoint(deep)) <= 80_000 + 8
-
-
-def test_intermediates_of_a_checkpoint_die_at_once(without_collector):
-    arrays = Watch()
-    original = wg.ops_evaluate if hasattr(wg, "ops_evaluate") else None
-    del original
-    from wengert.graph.primitive import registry
-
-    kept = registry["erf"].evaluate
-
-    def watching(x):
-        result = kept(x)
-        variable = type("V", (), {"value": result})
-        arrays(type("T", (), {"_variable": variable}))
-        return result
-
-    object.__setattr__(registry["erf"], "evaluate", watching)
-    try:
-        x = wg.tensor(np.ones(100), requires_grad=True)
-        y = wg.checkpoint(lambda x: wg.sum(wg.exp(wg.erf(x))))(x)
-        assert len(arrays.references) == 1
-        assert arrays.alive() == 0
-        y.backward()
-        assert len(arrays.references) == 2
-        assert arrays.alive() == 0
-    finally:
-        object.__setattr__(registry["erf"], "evaluate", kept)
+    x = wg.tensor(np.ones(10_000), requires_grad=True)
+    assert bytes_held(deep(x)) >= 20 * 80_000
+    assert bytes_held(wg.checkpoint(deep)(x)) <= 80_000 + 8
 
 
 # --- checkpoint: effects --------------------------------------------------------------------------
@@ -386,7 +346,7 @@ def test_custom_vjp_with_an_integer_argument():
         return x[i]
 
     def backward(residuals, bar):
-        x, i = residuals
+        _, i = residuals
         return wg.where(wg.arange(3) == i, 2 * bar, 0.0), None
 
     pick.defvjp(lambda x, i: (x[i], (x, i)), backward)
@@ -426,7 +386,9 @@ def test_custom_vjp_checks_what_its_rule_returns(rule):
 
     multiplied.defvjp(lambda x, y: (x * y, ()), rule)
     x = np.ones(2)
-    match = r"multiplied: its rule must return the cotangents \(f64\[2\], f64\[2\]\), got \(.*\)"
+    match = (
+        r"multiplied: its rule must return (the|one) cotangents?.*, got \(?(1|3|f64\[\]|f32\[2\])"
+    )
     with pytest.raises((ValueError, TypeError), match=match):
         wg.grad(lambda x: wg.sum(multiplied(x, x)))(x)
 
@@ -554,7 +516,7 @@ def test_custom_jvp_without_its_rule():
         wg.custom_jvp(lambda x: x)(wg.tensor(1.0))
 
 
-@pytest.mark.parametrize("bad", [lambda t: wg.sum(t), lambda t: (t, t), lambda t: t > 0])
+@pytest.mark.parametrize("bad", [wg.sum, lambda t: (t, t), lambda t: t > 0])
 def test_custom_jvp_checks_what_its_rule_returns(bad):
     f = wg.custom_jvp(lambda x: 2 * x)
     f.defjvp(lambda primals, tangents: (f(*primals), bad(tangents[0])))
@@ -573,8 +535,16 @@ def test_shape_error_inside_a_custom_function_is_clear():
         f(wg.ones(2))
 
 
-def test_recursive_use_of_a_custom_function():
+def test_forward_of_a_custom_function_may_call_it():
     f = wg.custom_vjp(lambda x: x * x)
-    f.defvjp(lambda x: (f(x), x), lambda x, bar: (2 * f(x) / x * bar,))
-    assert wg.grad(f)(scalar(3.0)).item() == 6.0
-    assert wg.grad(wg.grad(f))(scalar(3.0)).item() == pytest.approx(2.0)
+    f.defvjp(lambda x: (f(x), x), lambda x, bar: (3 * x * bar,))
+    assert f(scalar(3.0)).item() == 9.0
+    assert wg.grad(f)(scalar(3.0)).item() == 9.0
+    assert wg.grad(wg.grad(f))(scalar(3.0)).item() == 3.0
+
+
+def test_rule_of_a_custom_function_may_call_it():
+    f = wg.custom_vjp(lambda x: wg.exp(x))  # noqa: PLW0108  (a function of its own)
+    f.defvjp(lambda x: (wg.exp(x), x), lambda x, bar: (2 * f(x) * bar,))
+    assert wg.grad(f)(scalar(0.5)).item() == pytest.approx(2 * np.exp(0.5))
+    assert wg.grad(wg.grad(f))(scalar(0.5)).item() == pytest.approx(4 * np.exp(0.5))

@@ -39,11 +39,12 @@ def batch(
         xs = tuple(values.get(x, x) for x in op.inputs)
         flags = tuple(x in lanes for x in op.inputs)
         results = graph.results(op)
-        out_flags: bool | tuple[bool, ...] = False
+        out_flags: bool | tuple[bool, ...]
         if primitive.per_lane or any(flags):
             made, out_flags = primitive.batch(primitive, xs, flags, size, op.params)
         else:
             made = bind(primitive, xs, op.params)
+            out_flags = (False,) * len(results) if primitive.several else False
         if not primitive.several:
             made, out_flags = (made,), (out_flags,)  # type: ignore[assignment]
         assert isinstance(made, tuple)

@@ -22,7 +22,7 @@ from wengert.graph.primitive import Contribution, Params, Primitive, Sample, reg
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.batching import with_batch
-from wengert.ops.derivatives import Rules, emit, zeros_like
+from wengert.ops.derivatives import Rules, add_all, emit, zeros_like
 from wengert.ops.lowering import Kernels, View
 
 
@@ -151,10 +151,11 @@ checkpoint_p = register(
 
 
 Rule = Callable[[tuple[Variable, ...], Sequence[Variable], Sequence[Variable]], Sequence[Variable]]
-"""``rule(xs, ys, bars_or_dots)``: linear in the last; `ys` are all outputs, residuals included."""
+"""``rule(xs, ys, bars_or_dots)``: linear in the last. `ys` are all outputs, residuals included;
+cotangents and tangents are those of the first outputs only, which the rule is about."""
 
 
-def transposed(rule: Rule, along: str) -> Rule:
+def transposed(rule: Rule, along: str, count: int) -> Rule:
     """Return the transpose of a rule that is linear in its last argument.
 
     A pushforward gives a pullback and the other way round: the transpose of ``t -> rule(t)`` is
@@ -166,6 +167,8 @@ def transposed(rule: Rule, along: str) -> Rule:
         The rule that the user gave.
     along : {"xs", "ys"}
         What the last argument of `rule` is shaped like.
+    count : int
+        How many outputs the rule is about.
     """
 
     def transpose(
@@ -173,7 +176,7 @@ def transposed(rule: Rule, along: str) -> Rule:
     ) -> Sequence[Variable]:
         since = horizon()
         with recording(True):
-            points = [isolate(zeros_like(v)) for v in (xs if along == "xs" else ys)]
+            points = [isolate(zeros_like(v)) for v in (xs if along == "xs" else ys[:count])]
             images = rule(xs, ys, points)
         bars, _ = reverse.vjp(images, given, points, since)
         return [zeros_like(p) if b is None else b for p, b in zip(points, bars, strict=True)]
@@ -188,9 +191,21 @@ def _pullback_custom(
     params: Params,
     needed: Sequence[bool],
 ) -> Sequence[Contribution]:
+    """Apply the user's rule; residuals are differentiated as the graph that computes them."""
+    count = params["count"]
     bars = [zeros_like(v) if bar is None else bar for v, bar in zip(y, y_bar, strict=True)]
-    found = params["pullback"](xs, y, bars)
-    return [bar if need else None for bar, need in zip(found, needed, strict=True)]
+    found = params["pullback"](xs, y, bars[:count])
+    result: list[Variable | None] = [
+        bar if need else None for bar, need in zip(found, needed, strict=True)
+    ]
+    if all(bar is None for bar in y_bar[count:]):
+        return result
+    residual = (*(None,) * count, *y_bar[count:])
+    more = _pullback_checkpoint(residual, y, xs, {"graph": params["graph"]}, needed)
+    return [
+        add_all((mine, extra))  # type: ignore[arg-type]
+        for mine, extra in zip(result, more, strict=True)
+    ]
 
 
 def _pushforward_custom(
@@ -200,22 +215,26 @@ def _pushforward_custom(
     xs: tuple[Variable, ...],
     params: Params,
 ) -> Sequence[Variable | None]:
-    del primitive
+    count = params["count"]
     dots = [zeros_like(x) if dot is None else dot for x, dot in zip(xs, x_dots, strict=True)]
     found: Sequence[Variable | None] = params["pushforward"](xs, y, dots)
-    return found
+    if len(y) == count:
+        return found
+    rest = _pushforward_checkpoint(primitive, x_dots, y, xs, {"graph": params["graph"]})
+    return [*found, *rest[count:]]
 
 
 def _batched_rule(
-    rule: Rule, batched: Sequence[bool], out_batched: Sequence[bool], size: int, along: str
+    params: Params, along: str, batched: Sequence[bool], out_batched: Sequence[bool], size: int
 ) -> Rule:
     """Return `rule` for a whole batch: traced for one example, then batched."""
+    rule: Rule = params["pullback" if along == "ys" else "pushforward"]
+    about = tuple(out_batched[: params["count"]])
 
     def apply(
         xs: tuple[Variable, ...], ys: Sequence[Variable], given: Sequence[Variable]
     ) -> Sequence[Variable]:
-        given_flags = tuple(out_batched) if along == "ys" else tuple(batched)
-        flags = (*batched, *out_batched, *given_flags)
+        flags = (*batched, *out_batched, *(about if along == "ys" else tuple(batched)))
         values = (*xs, *ys, *given)
         trace = Trace("custom rule")
         with trace:
@@ -226,7 +245,7 @@ def _batched_rule(
             n, m = len(xs), len(ys)
             found = rule(tuple(lanes[:n]), lanes[n : n + m], lanes[n + m :])
         made, made_flags = batch(Graph(lanes, found, "rule"), values, flags, size)
-        wanted = batched if along == "ys" else out_batched
+        wanted = tuple(batched) if along == "ys" else about
         return [
             _fit(v, has, want, size) for v, has, want in zip(made, made_flags, wanted, strict=True)
         ]
@@ -251,8 +270,9 @@ def _batch_custom(
 ) -> tuple[Any, Any]:
     graph, flags = batched_graph(params["graph"], batched, size)
     rules = {
-        "pullback": _batched_rule(params["pullback"], batched, flags, size, "ys"),
-        "pushforward": _batched_rule(params["pushforward"], batched, flags, size, "xs"),
+        "count": params["count"],
+        "pullback": _batched_rule(params, "ys", batched, flags, size),
+        "pushforward": _batched_rule(params, "xs", batched, flags, size),
     }
     return bind(primitive, xs, {"graph": graph, **rules}), flags
 
@@ -268,8 +288,8 @@ def _custom_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
         del ys
         return [cos(xs[0]) * xs[1] * dots[0] + sin(xs[0]) * dots[1], dots[0] + dots[1]]
 
-    rules = {"pullback": transposed(pushforward, "xs"), "pushforward": pushforward}
-    yield Sample(_arrays(rng, dtype), {"graph": graph, **rules}, (0, 1))
+    rules = {"pullback": transposed(pushforward, "xs", 2), "pushforward": pushforward}
+    yield Sample(_arrays(rng, dtype), {"graph": graph, "count": 2, **rules}, (0, 1))
 
 
 custom_p = register(

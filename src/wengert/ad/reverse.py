@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from wengert.ad.tape import Tape, record_tape
 from wengert.graph import sharing
 from wengert.graph.bind import bind, bind_inplace
+from wengert.graph.errors import ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Contribution, Indexed
 from wengert.graph.variable import Operation, Variable
@@ -34,12 +35,13 @@ class CotangentTable:
     variable are added into that part.
     """
 
-    __slots__ = ("_any_hooks", "_bars", "_owned")
+    __slots__ = ("_any_hooks", "_bars", "_owned", "_seen")
 
     def __init__(self) -> None:
         self._any_hooks = len(hooks) > 0
         self._bars: dict[Variable, Variable] = {}
         self._owned: set[Variable] = set()
+        self._seen: set[Variable] = set()
 
     def add(self, x: Variable, contribution: Contribution) -> None:
         """Add to the cotangent of `x`."""
@@ -73,9 +75,12 @@ class CotangentTable:
         return self._hooked(x, bar) if self._any_hooks and bar is not None else bar
 
     def _hooked(self, x: Variable, bar: Variable) -> Variable:
+        if x in self._seen or x not in hooks:
+            return bar
+        self._seen.add(x)
         for hook in tuple(hooks.get(x, ())):
             replaced = hook(bar)
-            bar = bar if replaced is None else replaced
+            bar = bar if replaced is None else _fitting(replaced, x)
             self._owned.discard(x)
         self._bars[x] = bar
         return bar
@@ -88,12 +93,20 @@ class CotangentTable:
         self._owned.discard(x)
         if self._any_hooks:
             bar = self._hooked(x, bar)
-            del self._bars[x]
+            self._bars.pop(x, None)
         return bar
 
     def variables(self) -> list[Variable]:
         """Return the variables whose cotangents have not been taken: the leaves."""
         return list(self._bars)
+
+
+def _fitting(replaced: Variable, x: Variable) -> Variable:
+    if (replaced.shape, replaced.dtype) != (x.shape, x.dtype):
+        raise ShapeError(
+            f"hook: a gradient of {x.aval} must be replaced by one like it, got {replaced.aval}"
+        )
+    return replaced
 
 
 def pull(

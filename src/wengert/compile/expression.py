@@ -248,9 +248,7 @@ class Lanes:
             total = self.add(total, place if stride == 1 else self.mul(place, stride))
         return total
 
-    def require(
-        self, condition: Lane, failure: str, error: type[Exception] = IndexError
-    ) -> None:
+    def require(self, condition: Lane, failure: str, error: type[Exception] = IndexError) -> None:
         """Let the call end with `error`, saying `failure`, if the condition does not hold."""
         function = self.function
         failures = function.module.failures

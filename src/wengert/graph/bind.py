@@ -57,7 +57,7 @@ def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _N
         if x.requires_grad:
             requires_grad = True
     mode = THREAD.now
-    if mode.trace is not None and (primitive.per_lane or not inputs):
+    if mode.trace is not None and (not inputs or (primitive.per_lane and mode.trace.draws)):
         return _bind_abstract(primitive, inputs, params)
     try:
         result = mode.run(primitive.evaluate, *values, **params)
@@ -164,7 +164,9 @@ def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: P
 
 
 def _innermost_trace(primitive: Primitive, inputs: tuple[Variable, ...]) -> Trace:
-    innermost: Trace | None = None
+    current = THREAD.now.trace
+    draws = primitive.per_lane and current is not None and current.draws
+    innermost: Trace | None = current if draws else None
     for x in inputs:
         if x.value is not None:
             continue
@@ -179,7 +181,7 @@ def _innermost_trace(primitive: Primitive, inputs: tuple[Variable, ...]) -> Trac
             )
         if innermost is None or trace.depth > innermost.depth:
             innermost = trace
-    innermost = innermost or THREAD.now.trace
+    innermost = innermost or current
     assert innermost is not None
     return innermost
 

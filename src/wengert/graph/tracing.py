@@ -61,6 +61,10 @@ class Trace:
     lifts : bool
         Whether cells and hyper-parameters that are read become inputs of the graph. Otherwise
         they stay what they are: free variables.
+    draws : bool
+        Whether random draws are recorded although their state has a value, so that the lanes of a
+        batch draw apart. Not so where a transform collects what derivative rules emit: there a
+        draw is one that the forward pass has made already.
 
     Attributes
     ----------
@@ -82,9 +86,10 @@ class Trace:
     started = 0
     """How many traces were started: a cell made before a trace has a smaller stamp."""
 
-    def __init__(self, what: str, lifts: bool = False) -> None:
+    def __init__(self, what: str, lifts: bool = False, draws: bool = True) -> None:
         self.what = what
         self.lifts = lifts
+        self.draws = draws
         self.active = False
         self.parent: Trace | None = None
         self.depth = 0

@@ -194,6 +194,11 @@ def greater_equal(x: VariableLike, y: VariableLike) -> Variable:
     return apply_binary(greater_equal_p, x, y)
 
 
+def _mask(x: VariableLike) -> Variable:
+    """Return `x` as bool: numbers other than zero are true, eager and traced alike."""
+    return cast(as_variable(x), BOOL)
+
+
 def logical_and(x: VariableLike, y: VariableLike) -> Variable:
     """Return whether both masks hold, element by element.
 
@@ -203,7 +208,7 @@ def logical_and(x: VariableLike, y: VariableLike) -> Variable:
     >>> wg.logical_and(wg.tensor([True, False]), True)
     tensor([ True, False])
     """
-    return bind(logical_and_p, (as_variable(x), as_variable(y)))  # type: ignore[no-any-return]
+    return bind(logical_and_p, (_mask(x), _mask(y)))  # type: ignore[no-any-return]
 
 
 def logical_or(x: VariableLike, y: VariableLike) -> Variable:
@@ -215,7 +220,7 @@ def logical_or(x: VariableLike, y: VariableLike) -> Variable:
     >>> wg.logical_or(wg.tensor([True, False]), False)
     tensor([ True, False])
     """
-    return bind(logical_or_p, (as_variable(x), as_variable(y)))  # type: ignore[no-any-return]
+    return bind(logical_or_p, (_mask(x), _mask(y)))  # type: ignore[no-any-return]
 
 
 def logical_not(x: VariableLike) -> Variable:
@@ -227,7 +232,7 @@ def logical_not(x: VariableLike) -> Variable:
     >>> wg.logical_not(wg.tensor([True, False]))
     tensor([False,  True])
     """
-    return bind(logical_not_p, (as_variable(x),))  # type: ignore[no-any-return]
+    return bind(logical_not_p, (_mask(x),))  # type: ignore[no-any-return]
 
 
 def where(condition: VariableLike, x: VariableLike, y: VariableLike) -> Variable:

@@ -207,13 +207,14 @@ def _locations(
     x: Array, indices: tuple[Array, ...], axes: Axes, batch_axes: Axes
 ) -> tuple[Array, tuple[Array, ...]]:
     """Return a view of `x` with the indexed axes in front, and the key into it."""
+    paired = indices[0].shape[: len(batch_axes)]
+    if batch_axes and paired != tuple(x.shape[axis] for axis in batch_axes):
+        raise ValueError("the indices do not fit")  # the shape rule says it better
     rest = tuple(i for i in range(x.ndim) if i not in axes and i not in batch_axes)
     order = (*batch_axes, *axes, *rest)
     view = x if order == tuple(range(x.ndim)) else x.transpose(order)
     rank = indices[0].ndim
-    grids = tuple(
-        _grid(n, rank - 1 - place) for place, n in enumerate(indices[0].shape[: len(batch_axes)])
-    )
+    grids = tuple(_grid(n, rank - 1 - place) for place, n in enumerate(paired))
     return view, grids + indices
 
 

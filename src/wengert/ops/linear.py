@@ -49,6 +49,8 @@ def _infer(x: Aval, w: Aval, b: Aval) -> Aval:
 
 
 def _evaluate(x: Array, w: Array, b: Array) -> Any:
+    if b.shape != w.shape[:1]:
+        raise ValueError("the bias does not fit")  # the shape rule says it better
     if x.ndim == 2:  # noqa: PLR2004
         y = np.dot(x, w.T)
         return np.add(y, b, out=y)

@@ -28,6 +28,7 @@ from wengert.ops.shapes import (
 
 def samples_of(*cases: tuple[Shape, dict[str, Any]]) -> Any:
     """Return samples of one operand from shapes and parameters, contiguous and not."""
+
     def samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
         for shape, params in cases:
             x = normal(rng, shape).astype(dtype)
@@ -146,7 +147,10 @@ def _evaluate_broadcast(x: Array, shape: Shape) -> Array:
     if not x.flags.c_contiguous:
         return np.broadcast_to(x, shape)
     strides = [0] * (len(shape) - x.ndim)
-    strides += [0 if n == 1 else step for n, step in zip(x.shape, x.strides, strict=True)]
+    for n, wanted, step in zip(x.shape, shape[len(strides) :], x.strides, strict=True):
+        if n not in (1, wanted):
+            raise ValueError("the shape does not fit")  # the shape rule says it better
+        strides.append(0 if n == 1 else step)
     view: Array = np.ndarray(shape, x.dtype, x, 0, strides)
     view.flags.writeable = False
     return view

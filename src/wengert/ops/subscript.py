@@ -15,7 +15,7 @@ from wengert.graph.variable import Variable
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.derivatives import emit
 from wengert.ops.indexing import gather_p, slice_p, slice_set_p, sliced_shape
-from wengert.ops.shapes import Shape
+from wengert.ops.shapes import Shape, broadcast_shapes
 
 
 def getitem(x: Variable, key: Any) -> Variable:
@@ -87,7 +87,7 @@ def _advanced(x: Variable, parts: list[Any]) -> Variable:
             axes.append(axis)
         axis += not isinstance(part, int)
     y = x if all(part == slice(None) for part in key) else getitem(x, key)
-    shape = np.broadcast_shapes(*(index.shape for index in indices))
+    shape = broadcast_shapes("slice", *(index.shape for index in indices))
     wide = tuple(
         index if index.shape == shape else emit("broadcast", index, shape=shape)
         for index in indices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -134,12 +135,17 @@ def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Ho
     return HookHandle(registered, call)
 
 
+_retained: weakref.WeakSet[Variable] = weakref.WeakSet()
+
+
 def retain_grad(tensor: Tensor) -> None:
     """Keep the gradient of a tensor made by an operation; see `Tensor.retain_grad`."""
-    import weakref
-
     if tensor.is_leaf:
         return
+    variable = tensor._read()
+    if variable in _retained:
+        return
+    _retained.add(variable)
     cell = weakref.ref(tensor)
 
     def keep(bar: Tensor) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wengert.graph.mode import THREAD
+from wengert.graph.tracing import Trace, Write
 from wengert.tensor.tensor import Tensor
 
 
@@ -31,6 +32,25 @@ def hyper(owner: object, name: str, read: Callable[[], float]) -> float | Tensor
         return read()
     variable = trace.hyper((id(owner), name), read, name)
     return read() if variable is None else Tensor(variable)
+
+
+def carried_effects(name: str, trace: Trace) -> list[Write]:
+    """Return the cells that a traced part of a computation wrote, whose values it must carry out.
+
+    Raises
+    ------
+    RuntimeError
+        If the part accumulated gradients into a tensor from outside.
+    """
+    effects = [write for write in trace.writes if write.after is not write.before]
+    for write in effects:
+        if write.attribute == "_grad" and write.after is not None:
+            raise RuntimeError(
+                f"{name}: the function called backward() into the .grad of a tensor from outside "
+                f"({write.cell._variable.aval}), which cannot be carried out of it; use wg.grad "
+                "inside and return the gradients."
+            )
+    return [write for write in effects if write.attribute == "_variable"]
 
 
 def guard(what: str, read: Callable[[], Any]) -> Any:

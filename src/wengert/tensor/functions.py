@@ -46,7 +46,7 @@ def lift(function: Callable[..., Any]) -> Callable[..., Any]:
             result = function(*[operand(x) for x in args], **kwargs)
         else:
             result = trace.call(function, *[operand(x) for x in args], **kwargs)
-        if type(result) is Variable:
+        if isinstance(result, Variable):
             return Tensor(result)
         return tuple(Tensor(v) for v in result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
 from wengert.ops.derivatives import zeros_like
 from wengert.tensor import pytree
+from wengert.tensor.effects import carried_effects
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import is_array
 from wengert.tensor.transforms import read
@@ -22,7 +24,7 @@ from wengert.tensor.transforms import read
 def traced_segment(
     name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Graph, list[Variable], Any, list[Any]]:
-    """Trace `function` as a part of a larger computation.
+    """Trace `function` as a part of a larger computation; `name` is what its user called.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def traced_segment(
         result = function(*pytree.unflatten(arg_spec, leaves), **kwargs)
         out_leaves, spec = pytree.flatten(result)
         outputs = [read(leaf) for leaf in out_leaves]
-    effects = [write for write in trace.writes if write.attribute == "_variable"]
+    effects = carried_effects(name, trace)
     graph = Graph(given, [*outputs, *(write.after for write in effects)], name)
     return graph, inputs, spec, effects
 
@@ -72,7 +74,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        name = getattr(function, "__name__", type(function).__name__)
+        name = f"checkpoint of {getattr(function, '__name__', type(function).__name__)}"
         graph, inputs, spec, effects = traced_segment(name, function, args, kwargs)
         whole, outside = close(graph)
         made = bind(checkpoint_p, (*inputs, *outside), {"graph": whole})
@@ -116,6 +118,7 @@ class custom_vjp:
         functools.update_wrapper(self, function)
         self._forward: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
+        self._tracing: set[int] = set()
 
     def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
         """Give the rule.
@@ -133,32 +136,55 @@ class custom_vjp:
         """Call the function; a derivative goes through the rule."""
         if self._forward is None or self._backward is None:
             raise RuntimeError("custom_vjp: give the rule through .defvjp(forward, backward).")
+        thread = threading.get_ident()
+        if thread in self._tracing:  # the rule's forward pass calls the function itself
+            return self.function(*args)
         name = getattr(self.function, "__name__", "custom_vjp")
         specs: dict[str, Any] = {}
-        forward, backward = self._forward, self._backward
-
-        def both(*inner: Any) -> Any:
-            value, residuals = forward(*inner)
-            leaves, specs["value"] = pytree.flatten(value)
-            rest, specs["residuals"] = pytree.flatten(residuals)
-            specs["count"] = len(leaves)
-            return [*leaves, *rest]
-
-        graph, inputs, _, effects = traced_segment(name, both, args, {})
+        backward = self._backward
+        self._tracing.add(thread)
+        try:
+            graph, inputs, _, effects = traced_segment(
+                name, self._forward_leaves(name, self._forward, specs), args, {}
+            )
+        finally:
+            self._tracing.discard(thread)
         _refuse_captures(name, graph)
         count, end = specs["count"], len(graph.outputs) - len(effects)
 
         def pullback(
             xs: tuple[Variable, ...], ys: Sequence[Variable], bars: Sequence[Variable]
         ) -> Sequence[Variable]:
-            residuals = pytree.unflatten(specs["residuals"], [Tensor(v) for v in ys[count:end]])
-            cotangent = pytree.unflatten(specs["value"], [Tensor(v) for v in bars[:count]])
+            kept = iter(ys[count:end])
+            leaves = [Tensor(next(kept)) if is_array(x) else x for x in specs["rest"]]
+            residuals = pytree.unflatten(specs["residuals"], leaves)
+            cotangent = pytree.unflatten(specs["value"], [Tensor(v) for v in bars])
             return _cotangents(name, args, backward(residuals, cotangent), xs)
 
-        rules = {"pullback": pullback, "pushforward": transposed(pullback, "ys")}
-        made = bind(custom_p, tuple(inputs), {"graph": graph, **rules})
+        rules = {"pullback": pullback, "pushforward": transposed(pullback, "ys", count)}
+        made = bind(custom_p, tuple(inputs), {"graph": graph, "count": count, **rules})
         _carry_out(effects, made)
         return pytree.unflatten(specs["value"], [Tensor(v) for v in made[:count]])
+
+    @staticmethod
+    def _forward_leaves(
+        name: str, forward: Callable[..., Any], specs: dict[str, Any]
+    ) -> Callable[..., list[Any]]:
+        """Return the rule's forward pass as a function to a flat list; note its structure."""
+
+        def both(*inner: Any) -> list[Any]:
+            pair = forward(*inner)
+            if not isinstance(pair, tuple) or len(pair) != 2:  # noqa: PLR2004
+                raise TypeError(
+                    f"{name}: the rule's forward function must return (value, residuals), "
+                    f"got {type(pair).__name__}."
+                )
+            leaves, specs["value"] = pytree.flatten(pair[0])
+            rest, specs["residuals"] = pytree.flatten(pair[1])
+            specs["count"], specs["rest"] = len(leaves), rest
+            return [*leaves, *(leaf for leaf in rest if is_array(leaf))]
+
+        return both
 
 
 class custom_jvp:
@@ -212,11 +238,10 @@ class custom_jvp:
         ) -> Sequence[Variable]:
             _, tangent = rule(arguments(xs), arguments(dots))
             found = [read(leaf) for leaf in pytree.flatten(tangent)[0]]
-            rest = [zeros_like(v) for v in ys[count:]]
-            return [*_matching(name, "tangents", found, ys[:count]), *rest]
+            return _matching(name, "tangents", found, ys[:count])
 
-        rules = {"pullback": transposed(pushforward, "xs"), "pushforward": pushforward}
-        made = bind(custom_p, tuple(inputs), {"graph": graph, **rules})
+        rules = {"pullback": transposed(pushforward, "xs", count), "pushforward": pushforward}
+        made = bind(custom_p, tuple(inputs), {"graph": graph, "count": count, **rules})
         return pytree.unflatten(spec, [Tensor(v) for v in _carry_out(effects, made)])
 
 

@@ -19,6 +19,7 @@ from wengert.ops.batching import with_batch
 from wengert.ops.derivatives import zeros_like
 from wengert.ops.shape import moveaxis, reshape
 from wengert.tensor import pytree
+from wengert.tensor.effects import carried_effects
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.transforms import (
     Argnums,
@@ -82,7 +83,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
             result = function(*_rebuild(specs, lanes))
             out_leaves, out_spec = pytree.flatten(result)
             outputs = [read(leaf) for leaf in out_leaves]
-        effects = [write for write in trace.writes if write.attribute == "_variable"]
+        effects = carried_effects("vmap", trace)
         graph = Graph(lanes, [*outputs, *(write.after for write in effects)], "vmap")
         made, out_flags = batch(graph, inputs, flags, size)
         count = len(outputs)
@@ -219,7 +220,7 @@ def _reverse(
     """Return the blocks by pulling back the unit cotangents of each output, in one batch."""
     blocks = []
     for y in outputs:
-        trace = Trace("jacobian")
+        trace = Trace("jacobian", draws=False)
         with trace:
             y_bar = trace.new_input(y.aval)
             bars, is_open = reverse.vjp([y], [y_bar], wrt, since)
@@ -235,7 +236,7 @@ def _forward(
     """Return the blocks by pushing the unit tangents of each input forward, in one batch."""
     columns = []
     for x in wrt:
-        trace = Trace("jacobian")
+        trace = Trace("jacobian", draws=False)
         with trace:
             x_dot = trace.new_input(x.aval)
             dots, is_open = forward.jvp(outputs, [x], [x_dot], since)
