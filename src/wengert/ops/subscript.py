@@ -112,8 +112,11 @@ def setitem(x: Variable, key: Any, value: VariableLike) -> Variable:
         return _set_at(x, parts, replacement)
     basic = tuple(part for part in parts if part is not None)
     shape = sliced_shape("slice_set", x.shape, basic)
-    if replacement.shape != shape:
-        replacement = emit("broadcast", replacement, shape=shape)
+    shown = _with_new_axes(parts, shape)
+    if replacement.shape != shown:
+        replacement = emit("broadcast", replacement, shape=shown)
+    if shown != shape:
+        replacement = emit("reshape", replacement, shape=shape)
     return bind(slice_set_p, (x, replacement), {"key": basic})  # type: ignore[no-any-return]
 
 

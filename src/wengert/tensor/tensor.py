@@ -161,7 +161,7 @@ class Tensor(Methods, Values):
 
     def _check_grad(self, grad: object) -> None:
         if not isinstance(grad, Tensor):
-            raise TypeError(f".grad must be a Tensor or None, got {type(grad).__name__}.")
+            raise TypeError(f".grad must be a tensor or None, got {type(grad).__name__}.")
         kind = DTypeError if grad.dtype != self.dtype else ShapeError
         if grad.shape != self.shape or grad.dtype != self.dtype:
             raise kind(
