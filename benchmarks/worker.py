@@ -1,0 +1,150 @@
+"""A worker process: reads requests from its standard input, one JSON object per line.
+
+Run by `benchmarks.harness` as ``python -m benchmarks.worker MODULE CORES``; MODULE has a function
+``prepare(case)`` returning a `benchmarks.task.Task`, CORES is a list such as ``0,1`` (empty: not
+pinned). Between requests the process is blocked on the pipe.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.task import Task
+
+BATCH_SECONDS = 1e-3
+"""Calls are timed in groups of about this length, so that reading the clock costs nothing."""
+
+_TICK = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
+
+
+def pin(cores: str) -> None:
+    """Bind this process to the given cores, where the system can."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+
+
+class Surroundings:
+    """Watches how much time other processes, or a virtual machine's host, have on our processors.
+
+    Read from Linux's tick counters; on other systems it sees nothing.
+    """
+
+    def __init__(self) -> None:
+        found = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+        self._names = {f"cpu{core}" for core in found}
+        self._start = time.perf_counter()
+        self._foreign = self._foreign_seconds()
+
+    def share(self) -> float:
+        """Return the share of our processors' time that others had since the start.
+
+        One tick per processor is let pass: time is counted in whole ticks.
+        """
+        foreign = self._foreign_seconds() - self._foreign - len(self._names) * _TICK
+        processors = max(1, len(self._names))
+        return max(0.0, foreign) / processors / (time.perf_counter() - self._start)
+
+    def _foreign_seconds(self) -> float:
+        """Return the time that these processors spent on others, since some fixed moment."""
+        try:
+            lines = Path("/proc/stat").read_text().splitlines()
+        except OSError:
+            return 0.0
+        ticks = 0
+        for line in lines:
+            name, *counts = line.split()
+            if name in self._names:
+                user, nice, system, _idle, _iowait, *rest = map(int, counts[:8])
+                ticks += user + nice + system + sum(rest)
+        return ticks * _TICK - time.process_time()
+
+
+def time_calls(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
+    """Call `run` for about `seconds` and return seconds per call.
+
+    Parameters
+    ----------
+    run : Callable
+        The work.
+    seconds : float
+        Length of the measurement; at least one call is warm-up and one is timed.
+
+    Returns
+    -------
+    dict
+        ``median`` and ``minimum`` over groups of calls, in seconds per call; ``calls``; and
+        ``foreign``, the share of these cores' time that went to others.
+    """
+    clock = time.perf_counter
+    start = clock()
+    warm_up = 0
+    while warm_up == 0 or clock() - start < 0.1 * seconds:
+        run()
+        warm_up += 1
+    group = max(1, round(BATCH_SECONDS * warm_up / (clock() - start)))
+    samples: list[float] = []
+    surroundings = Surroundings()
+    end = clock() + seconds
+    while not samples or clock() < end:
+        before = clock()
+        for _ in range(group):
+            run()
+        samples.append((clock() - before) / group)
+    return {
+        "median": statistics.median(samples),
+        "minimum": min(samples),
+        "calls": group * len(samples),
+        "foreign": surroundings.share(),
+    }
+
+
+class Server:
+    """Answers the requests ``load``, ``prepare``, ``facts``, ``check`` and ``time``."""
+
+    def __init__(self, module: str) -> None:
+        self._prepare: Callable[[dict[str, Any]], Task] = importlib.import_module(module).prepare
+        self._task: Task | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what one request asks and return the reply."""
+        if request["do"] == "load":
+            return {}
+        if request["do"] == "prepare":
+            self._task = None  # frees the last task's memory before the next is built
+            self._task = self._prepare(request["case"])
+            return self._task.facts
+        if self._task is None:
+            raise RuntimeError(f"{request['do']}: no task yet; send 'prepare' first")
+        if request["do"] == "facts":
+            return self._task.facts
+        if request["do"] == "check":
+            return {"values": self._task.check(request["steps"]) if self._task.check else []}
+        return time_calls(self._task.run, request["seconds"])
+
+
+def main() -> None:
+    """Serve until the pipe closes."""
+    pin(sys.argv[2])
+    # Replies get the real standard output to themselves: a library that prints must not break in.
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    server: Server | None = None
+    for line in sys.stdin:
+        try:
+            server = server or Server(sys.argv[1])
+            reply = server.answer(json.loads(line))
+        except Exception as error:  # whatever went wrong is the reply; the parent decides
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        replies.write(json.dumps(reply) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Worker processes and rounds, with NumPy as the only peer."""
+
+import os
+
+import pytest
+
+from benchmarks import harness
+from benchmarks.harness import Peer, PeerError, Rounds, Worker, race, started
+from benchmarks.worker import Server, time_calls
+
+NUMPY = Peer("benchmarks.peers.numpy_by_hand")
+CASE = {"net": "tiny", "threads": 1}
+
+
+class Stub:
+    """Stands for a worker: replies with times given beforehand."""
+
+    def __init__(self, log, name, replies):
+        self.log, self.name, self.replies = log, name, iter(replies)
+
+    def ask(self, **request):
+        self.log.append((self.name, request["do"]))
+        return next(self.replies)
+
+
+def sample(median, foreign=0.0):
+    return {"median": median, "minimum": median / 2, "calls": 1, "foreign": foreign}
+
+
+def test_two_processes_agree_and_are_timed_in_turn():
+    notes = []
+    with started({"a": NUMPY, "b": NUMPY}, notes.append) as workers:
+        losses = []
+        for worker in workers.values():
+            worker.ask(do="prepare", case=CASE)
+            losses.append(worker.ask(do="check", steps=3)["values"])
+        rounds = race(workers, seconds=0.002, rounds=2)
+    assert notes == []
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 3
+    assert rounds.summary("a").median > 0
+    assert rounds.ratio("a", "b").rounds == 2
+
+
+def test_an_absent_library_is_skipped_with_its_reason():
+    notes = []
+    with started(
+        {"x": Peer("benchmarks.peers.no_such_peer"), "numpy": NUMPY}, notes.append
+    ) as left:
+        assert list(left) == ["numpy"]
+    assert notes == [
+        "x skipped: ModuleNotFoundError: No module named 'benchmarks.peers.no_such_peer'"
+    ]
+
+
+def test_an_error_in_a_peer_is_reported_and_the_peer_lives_on():
+    worker = Worker(NUMPY)
+    try:
+        with pytest.raises(PeerError, match="RuntimeError: time: no task yet"):
+            worker.ask(do="time", seconds=0.001)
+        assert worker.ask(do="prepare", case=CASE)["dtype"] == "float32"
+    finally:
+        worker.close()
+
+
+def test_every_round_measures_every_worker_once_in_a_fixed_random_order():
+    orders = []
+    for _ in range(2):
+        log = []
+        race({name: Stub(log, name, [sample(1.0)] * 5) for name in "abc"}, 0.1, 5, seed=3)
+        orders.append([name for name, _ in log])
+    assert orders[0] == orders[1]
+    turns = [orders[0][i : i + 3] for i in range(0, 15, 3)]
+    assert all(sorted(turn) == ["a", "b", "c"] for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1
+
+
+def test_disturbed_rounds_are_measured_again():
+    replies = [sample(9.0, foreign=0.8), sample(1.0), sample(2.0)]
+    rounds = race({"a": Stub([], "a", replies)}, 0.1, 2)
+    assert rounds.seconds("a") == [1.0, 2.0]
+    assert (rounds.disturbed, rounds.quiet) == (1, True)
+    assert rounds.summary("a", scale=10.0).minimum == 5.0
+
+
+def test_a_busy_machine_keeps_the_least_disturbed_rounds_and_says_so():
+    replies = [sample(float(i), foreign=0.9 - 0.1 * i) for i in range(6)]
+    rounds = race({"a": Stub([], "a", replies)}, 0.1, 2)
+    assert sorted(rounds.seconds("a")) == [4.0, 5.0]
+    assert not rounds.quiet
+
+
+def test_ratio_per_element():
+    rounds = Rounds({"big": [sample(30.0)], "small": [sample(1.0)]}, 0, True)
+    assert rounds.ratio("big", "small", 1 / 10).median == 3.0
+
+
+def test_more_threads_than_processors_are_refused():
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system cannot bind processes to processors")
+    with pytest.raises(ValueError, match=r"--threads 9999: only \d+ processors"):
+        harness.cores_for(9999)
+
+
+def test_all_thread_pools_are_pinned_alike():
+    environment = harness.pinned_environment(2)
+    assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
+    assert environment["XLA_FLAGS"].endswith("=true")
+    assert harness.pinned_environment(1)["XLA_FLAGS"].endswith("=false")
+
+
+def test_timing_calls_at_least_twice():
+    calls = []
+    result = time_calls(lambda: calls.append(1), seconds=0.0)
+    assert len(calls) >= 2
+    assert 0 < result["minimum"] <= result["median"]
+
+
+def test_a_task_must_be_prepared_first():
+    server = Server("benchmarks.peers.numpy_by_hand")
+    with pytest.raises(RuntimeError, match="check: no task yet"):
+        server.answer({"do": "check", "steps": 1})
