@@ -30,6 +30,7 @@ WITHOUT_EXAMPLE = {
     "GraphFreedError": "an error, met rather than used",
     "InvalidGraphError": "an error, met rather than used",
     "MutationError": "an error, met rather than used",
+    "RecompilationWarning": "a warning, met rather than used",
     "ShapeError": "an error, met rather than used",
     "TracerError": "an error, met rather than used",
 }

@@ -50,7 +50,9 @@ SATURATING = frozenset({"sigmoid", "tanh", "softmax", "log_softmax", "logaddexp"
 """Their slopes are differences from 1, which has lost their digits when the function saturates:
 exact next to the largest slope, 1, not next to a slope of 1e-17."""
 
-FITTED = frozenset({"slice_add", "slice_set", "linear_recurrence", "overlap_add"})
+FITTED = frozenset(
+    {"gather", "scatter_add", "slice_add", "slice_set", "linear_recurrence", "overlap_add"}
+)
 """Bound with shapes that fit, by derivative rules and by functions that broadcast first."""
 WHOLE_GRAPHS = frozenset({"checkpoint", "custom"})
 """Carry a graph, which has the shapes that it was traced for."""

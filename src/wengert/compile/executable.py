@@ -164,7 +164,7 @@ class Executable:
         TypeError, ValueError
             If an array is not what the graph says.
         IndexError
-            If an index was out of range; outputs and in-place arrays have been written all the same.
+            If an index was out of range. Outputs and in-place arrays are written all the same.
         RuntimeError
             If another call is under way.
         """

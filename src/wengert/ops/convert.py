@@ -52,13 +52,14 @@ def as_variable(x: VariableLike, dtype: DType | None = None) -> Variable:
 
 def constant(value: bool | float, dtype: DType) -> Variable:
     """Return a number as a 0-d variable; the same variable for the same number."""
+    if math.isnan(value) or (value == 0 and math.copysign(1.0, value) < 0):
+        return Variable(_scalar_array(value, dtype))  # equal to no key, or to that of 0.0
     known = _constants.get((value, dtype))
-    if known is not None and (value or math.copysign(1.0, value) > 0):
-        return known
-    made = Variable(_scalar_array(value, dtype))
-    if len(_constants) < _MANY and (value or math.copysign(1.0, value) > 0):
-        _constants[value, dtype] = made
-    return made
+    if known is None:
+        known = Variable(_scalar_array(value, dtype))
+        if len(_constants) < _MANY:
+            _constants[value, dtype] = known
+    return known
 
 
 _constants: dict[tuple[bool | float, DType], Variable] = {}

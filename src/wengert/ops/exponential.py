@@ -11,7 +11,7 @@ from wengert.graph.dtypes import FLOAT64, Array
 from wengert.graph.primitive import Nonsmooth
 from wengert.graph.variable import Variable
 from wengert.ops import compare, special
-from wengert.ops.convert import VariableLike, apply_unary_float
+from wengert.ops.convert import VariableLike, apply_unary_float, constant
 from wengert.ops.define import define_unary, magnitudes, nonzero, normal, positive, unary_samples
 from wengert.ops.lowering import Expressions, Scalar, elementwise, function
 
@@ -23,8 +23,18 @@ _NEGATIVE = Nonsmooth("domain", lambda y, x: compare.less(x, 0.0))
 _AT_ZERO = Nonsmooth("pole", lambda y, x: compare.equal(x, 0.0))
 
 
+def _inside(x: Variable, bound: float, slope: Variable) -> Variable:
+    """Return `slope`, but NaN below `bound`: outside its domain a function has none."""
+    nan = constant(math.nan, x.dtype)
+    return compare.where(compare.less(x, bound), nan, slope)
+
+
+def _log_slope(y: Variable, x: Variable) -> Variable:
+    return _inside(x, 0.0, 1 / x)
+
+
 def _log1p_slope(y: Variable, x: Variable) -> Variable:
-    return 1 / (1 + x)
+    return _inside(x, -1.0, 1 / (1 + x))
 
 
 exp_p = define_unary(
@@ -46,7 +56,7 @@ expm1_p = define_unary(
 log_p = define_unary(
     "log",
     np.log,
-    lambda y, x: 1 / x,
+    _log_slope,
     r"\log {0}",
     unary_samples(positive, _SPREAD),
     nonsmooth=(_NEGATIVE, _AT_ZERO),
