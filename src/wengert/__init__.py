@@ -34,6 +34,8 @@ from wengert.tensor.creation import asarray, full_like, ones_like, tensor, zeros
 from wengert.tensor.functions import (
     abs,
     add,
+    all,
+    any,
     arange,
     argmax,
     argmin,
@@ -172,6 +174,8 @@ __all__ = [
     "__version__",
     "abs",
     "add",
+    "all",
+    "any",
     "arange",
     "argmax",
     "argmin",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.graph.shared import F64, constant, leaf, traced
-from wengert.ad.tape import isolate
+from wengert.ad.tape import close_off, isolate
 from wengert.graph.bind import bind
 from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph, drop_aliases, evaluate, replay
@@ -166,12 +166,24 @@ def test_aliases_can_be_dropped_once_nothing_is_differentiated_inside():
         x = trace.new_input(Aval((3,), F64), requires_grad=True)
         inner = isolate(isolate(x))
         y = exp(inner) * inner
-        outputs = drop_aliases((y, inner))
+        outputs = drop_aliases((y, inner), all_of_them=False)
         graph = Graph((x,), outputs)
     verify(graph)
     assert [op.primitive.name for op in graph.operations] == ["exp", "mul"]
     assert outputs[1] is x
     np.testing.assert_allclose(graph(X)[0], X * np.exp(X), rtol=1e-15)
+
+
+@pytest.mark.parametrize(("all_of_them", "kept"), [(False, ["alias"]), (True, [])])
+def test_an_alias_that_stops_gradients_stays_where_there_may_be_one(all_of_them, kept):
+    with Trace("step") as trace:
+        x = trace.new_input(Aval((3,), F64), requires_grad=True)
+        y = exp(close_off(isolate(x)))
+        graph = Graph((x,), drop_aliases((y,), all_of_them=all_of_them))
+    verify(graph)
+    assert [op.primitive.name for op in graph.operations] == [*kept, "exp"]
+    assert not graph.outputs[0].requires_grad
+    np.testing.assert_array_equal(graph(X)[0], np.exp(X))
 
 
 def test_graph_with_aliases_means_the_same():
@@ -193,7 +205,7 @@ def test_depth_is_no_obstacle():
 
     with Trace("deep") as trace:
         x = trace.new_input(Aval((), F64))
-        graph = Graph((x,), drop_aliases((f(x),)))
+        graph = Graph((x,), drop_aliases((f(x),), all_of_them=False))
     assert len(graph.operations) == 20_000
     verify(graph)
     graph(np.array(1.0))

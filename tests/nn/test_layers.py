@@ -90,6 +90,22 @@ def test_same_padding_keeps_height_and_width():
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({}, (7, 6)),
+        ({"stride": 2}, (4, 3)),
+        ({"stride": (3, 1), "padding": (1, 0)}, (3, 6)),
+        ({"dilation": (2, 3)}, (5, 2)),
+        ({"groups": 2}, (7, 6)),
+    ],
+)
+def test_options_of_a_convolution(options, shape):
+    layer = nn.Conv2d(2, 4, 3, **options)
+    assert layer(wg.ones((1, 2, 9, 8))).shape == (1, 4, *shape)
+    assert layer.weight.shape == (4, 2 // options.get("groups", 1), 3, 3)
+
+
 def test_flatten_and_unflatten():
     x = wg.randn(2, 3, 4)
     flat = nn.Flatten()(x)

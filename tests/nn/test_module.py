@@ -103,6 +103,15 @@ def test_parameter_copies_what_it_is_made_from():
     assert weight.tolist() == [1.0, 1.0]
 
 
+def test_parameter_filled_from_shared_memory_has_its_own():
+    given, weight = np.ones(2, np.float32), nn.Parameter(wg.zeros(2))
+    with wg.no_grad():
+        weight.copy_(wg.asarray(given))
+        weight.sub_(wg.ones(2))
+    assert given.tolist() == [1.0, 1.0]
+    assert weight.tolist() == [0.0, 0.0]
+
+
 def test_parameter_can_be_frozen():
     assert not nn.Parameter(wg.ones(2), requires_grad=False).requires_grad
     net = Net().requires_grad_(False)

@@ -161,3 +161,32 @@ def test_tree_prints_and_names_alike():
     for walk in ("named_parameters", "named_modules", "named_children", "named_buffers"):
         names = [[name for name, _ in getattr(each, walk)()] for each in (mine, theirs)]
         assert names[0] == names[1]
+
+
+def test_lenet_over_several_steps():
+    def net(lib):
+        return lib.Sequential(
+            *(lib.Conv2d(1, 6, 5), lib.ReLU(), lib.MaxPool2d(2)),
+            *(lib.Conv2d(6, 16, 5), lib.ReLU(), lib.MaxPool2d(2)),
+            *(lib.Flatten(), lib.Linear(400, 120), lib.ReLU()),
+            *(lib.Linear(120, 84), lib.ReLU(), lib.Linear(84, 10)),
+        ).double()
+
+    mine, theirs = net(nn), net(torch.nn)
+    move(theirs, mine)
+    rng = np.random.default_rng(6)
+    optimizer = wg.optim.SGD(mine.parameters(), lr=0.1)
+    optimizer_theirs = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    for _ in range(3):
+        x, target = rng.standard_normal((2, 1, 32, 32)), rng.standard_normal((2, 10))
+        optimizer.zero_grad()
+        optimizer_theirs.zero_grad()
+        loss = nn.MSELoss()(mine(wg.tensor(x)), wg.tensor(target))
+        loss_theirs = torch.nn.MSELoss()(theirs(torch.tensor(x)), torch.tensor(target))
+        close(loss, loss_theirs)
+        loss.backward()
+        loss_theirs.backward()
+        optimizer.step()
+        optimizer_theirs.step()
+    for param, param_theirs in zip(mine.parameters(), theirs.parameters(), strict=True):
+        close(param, param_theirs)

@@ -59,11 +59,13 @@ class Case:
 
 Row = Callable[[Draw], Case]
 ROWS: dict[str, Row] = {}
+COMPOSITES: dict[str, Row] = {}
+"""Functions composed of several primitives."""
 
 
-def row(name: str) -> Callable[[Row], Row]:
+def row(name: str, table: dict[str, Row] = ROWS) -> Callable[[Row], Row]:
     def add(function: Row) -> Row:
-        ROWS[name] = function
+        table[name] = function
         return function
 
     return add

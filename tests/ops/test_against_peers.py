@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.ops import peer_rows_arrays, peer_rows_elementwise
+from tests.ops import peer_rows_arrays, peer_rows_composites, peer_rows_elementwise
 from tests.ops.differences import flat
 from tests.ops.peer_cases import ROWS, Case, torch
 from tests.ops.running import (
@@ -122,15 +122,31 @@ def check_derivatives(name: str, case: Case, seed: int) -> None:
         assert_close(f"{name}: second order", values(second), wanted, EXACT)
 
 
+many = settings(
+    max_examples=40, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize("name", sorted(ROWS))
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@many
 @given(data=st.data())
-def test_agrees_with_the_peer(name: str, data: Any) -> None:
+def test_primitive_agrees_with_the_peer(name: str, data: Any) -> None:
     pytest.importorskip("torch", reason="PyTorch is the oracle of this test")
     case = ROWS[name](data.draw)
     graph = trace(Ours(case).all, case.inputs)
     tried = {op.primitive.name for op in graph.operations}
-    assert name in tried or name == "alias", f"the row of {name} tries {tried}"
+    assert name in tried, f"the row of {name} tries {tried}"
+    check_values(name, case)
+    check_derivatives(name, case, data.draw(st.integers(0, 2**32 - 1)))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", sorted(peer_rows_composites.COMPOSITES))
+@many
+@given(data=st.data())
+def test_composite_agrees_with_the_peer(name: str, data: Any) -> None:
+    pytest.importorskip("torch", reason="PyTorch is the oracle of this test")
+    case = peer_rows_composites.COMPOSITES[name](data.draw)
     check_values(name, case)
     check_derivatives(name, case, data.draw(st.integers(0, 2**32 - 1)))

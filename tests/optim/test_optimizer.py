@@ -52,6 +52,22 @@ def test_first_step_of_adam_is_the_learning_rate():
     np.testing.assert_allclose(x.detach(), [2.9, 0.099], rtol=1e-12)
 
 
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adam_by_its_formula(amsgrad):
+    x = param(1.0, -2.0, 3.0)
+    optimizer = optim.Adam([x], 0.1, (0.8, 0.9), 0.5, weight_decay=0.1, amsgrad=amsgrad)
+    value, m, v, top = np.array([1.0, -2.0, 3.0]), 0.0, 0.0, 0.0
+    for t, factor in enumerate([1.0, -3.0, 0.1, 0.2], start=1):
+        x.grad = wg.tensor(factor * value**2)
+        optimizer.step()
+        g = factor * value**2 + 0.1 * value
+        m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+        top = np.maximum(top, v)
+        size = np.sqrt((top if amsgrad else v) / (1 - 0.9**t)) + 0.5
+        value = value - 0.1 * m / (1 - 0.8**t) / size
+        np.testing.assert_allclose(x.detach(), value, rtol=1e-12)
+
+
 def test_decoupled_decay_does_not_enter_the_running_means():
     x = param(2.0)
     x.grad = wg.zeros(1, dtype=wg.float64)

@@ -228,6 +228,44 @@ def test_stop_gradient_of_containers():
     assert wg.vmap(wg.grad(f))(wg.tensor([3.0, 4.0])).tolist() == [3.0, 4.0]
 
 
+def by_stop_gradient(x):
+    return x * wg.stop_gradient(x)
+
+
+def by_detach(x):
+    return x * x.detach()
+
+
+def by_no_grad(x):
+    with wg.no_grad():
+        y = x * 1.0
+    return x * y
+
+
+REWRITES = {
+    "vmap": wg.vmap,
+    "checkpoint": wg.checkpoint,
+    "vmap of checkpoint": lambda f: wg.vmap(wg.checkpoint(f)),
+    "checkpoint of vmap": lambda f: wg.checkpoint(wg.vmap(f)),
+    "checkpoint twice": lambda f: wg.checkpoint(lambda x: wg.checkpoint(f)(x)),  # noqa: PLW0108
+}
+
+
+@pytest.mark.parametrize("f", [by_stop_gradient, by_detach, by_no_grad])
+@pytest.mark.parametrize("rewritten", REWRITES.values(), ids=REWRITES)
+def test_what_was_stopped_stays_stopped(f, rewritten):
+    x, g = wg.tensor([3.0, 4.0]), rewritten(f)
+    total = lambda x: wg.sum(g(x))  # noqa: E731
+    assert wg.grad(total)(x).tolist() == [3.0, 4.0]
+    assert wg.jvp(g, (x,), (wg.ones(2),))[1].tolist() == [3.0, 4.0]
+    assert wg.jacobian(g)(x).tolist() == [[3.0, 0.0], [0.0, 4.0]]
+    assert wg.hessian(total)(x).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert wg.trace(total)(x).backward()(array(x))[0].tolist() == [3.0, 4.0]
+    required = x.clone().requires_grad_()
+    total(required).backward()
+    assert required.grad.tolist() == [3.0, 4.0]
+
+
 def test_changes_in_place_inside_a_transform():
     def f(x):
         y = x * 1.0

@@ -549,6 +549,13 @@ def test_shown_form_of_a_traced_tensor():
     assert shown[0].startswith("tensor(traced f32[2], made by mul at test_tensor.py:")
 
 
+def test_numbers_can_be_formatted():
+    assert f"{wg.tensor(1.23456):.2f} {leaf(0.5):8.3f} {wg.tensor(7):03d}" == "1.23    0.500 007"
+    assert f"{wg.ones(2)}" == "tensor([1., 1.])"
+    with pytest.raises(ShapeError, match=r"one element, got shape \(2,\)"):
+        f"{wg.ones(2):.2f}"
+
+
 # --- Copies ---------------------------------------------------------------------------------------
 
 

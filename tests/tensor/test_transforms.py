@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.tensor.shared import FUNCTIONS, X, array, close, leaves, numeric_jacobian
+from tests.tensor.shared import FUNCTIONS, X, array, close, leaves, numeric_jacobian, scalar
 from wengert import DTypeError, ShapeError
 
 F64 = np.float64
@@ -215,6 +215,43 @@ def test_containers_as_results():
     close(jacobian.weight["a"], np.diag(2 * x))
     lanes = wg.vmap(f)(x)
     close(lanes.bias[1][0], x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    w: Any
+    scale: Any = dataclasses.field(init=False, default=5.0)
+
+    def __post_init__(self):
+        assert not isinstance(self.w, str)
+
+
+def test_dataclass_keeps_all_its_fields():
+    frozen = Frozen(np.array([1.0, 2.0]))
+    object.__setattr__(frozen, "scale", scalar(7.0))
+    gradient = wg.grad(lambda a: wg.sum(a.w * a.w * a.scale))(frozen)
+    close(gradient.w, [14.0, 28.0])
+
+
+def test_dictionary_keeps_its_order():
+    gradient = wg.grad(lambda d: d["b"] * d["a"])({"b": 2.0, "a": 3.0})
+    assert list(gradient) == ["b", "a"]
+    assert wg.grad(lambda d: d[1] * d["a"])({1: 2.0, "a": 3.0})["a"].item() == 2.0
+
+
+def test_what_is_no_number_in_an_argument_is_named_or_passed_through():
+    layer = {"w": np.array([1.0, 2.0]), "activation": "relu"}
+
+    def f(layer):
+        assert layer["activation"] == "relu"
+        return wg.sum(layer["w"] ** 2)
+
+    try:
+        gradient = wg.grad(f)(layer)
+    except TypeError as error:
+        assert str(error).startswith("grad: argument 0")  # noqa: PT017
+    else:
+        close(gradient["w"], [2.0, 4.0])
 
 
 def test_hessian_of_a_container_is_a_container_of_containers():

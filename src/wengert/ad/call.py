@@ -19,8 +19,9 @@ from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph, evaluate_now, replay
 from wengert.graph.mode import recording
 from wengert.graph.primitive import Contribution, Params, Primitive, Sample, register
+from wengert.graph.source import caller
 from wengert.graph.tracing import Trace
-from wengert.graph.variable import Aval, Variable
+from wengert.graph.variable import Aval, Operation, Variable
 from wengert.ops.batching import with_batch
 from wengert.ops.derivatives import Rules, add_all, emit, zeros_like
 from wengert.ops.lowering import Kernels, View
@@ -98,7 +99,9 @@ def batched_graph(
     trace = Trace(graph.name)
     with trace:
         inputs = [
-            trace.new_input(Aval((size, *v.shape) if b else v.shape, v.dtype), v.name)
+            trace.new_input(
+                Aval((size, *v.shape) if b else v.shape, v.dtype), v.name, v.requires_grad
+            )
             for v, b in zip(graph.inputs, batched, strict=True)
         ]
         outputs, flags = batch(graph, inputs, batched, size)
@@ -114,6 +117,22 @@ def _batch_checkpoint(
 ) -> tuple[Any, Any]:
     graph, flags = batched_graph(params["graph"], batched, size)
     return bind(primitive, xs, {"graph": graph}), flags
+
+
+def record_call(
+    graph: Graph, inputs: tuple[Variable, ...], values: Sequence[Array]
+) -> tuple[Variable, ...]:
+    """Return variables for `values`, which `graph` gave for `inputs` elsewhere.
+
+    A derivative passes through them as through a checkpoint: by computing the graph again.
+    """
+    op = Operation(checkpoint_p, inputs, {"graph": graph}, caller(), None, "")
+    outputs = tuple(
+        Variable(value, op, v.requires_grad, index)
+        for index, (value, v) in enumerate(zip(values, graph.outputs, strict=True))
+    )
+    op.set_outputs(outputs)
+    return outputs
 
 
 def _sample_graph(dtype: np.dtype[Any]) -> Graph:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from wengert.ad.tape import Tape, record_tape
 from wengert.graph import sharing
@@ -23,8 +22,26 @@ from wengert.ops.derivatives import zeros_like
 
 Hook = Callable[[Variable], Variable | None]
 
-hooks: WeakKeyDictionary[Variable, list[Hook]] = WeakKeyDictionary()
-"""Functions called with the complete cotangent of a variable; what they return replaces it."""
+
+class _Hooks:
+    """Whether any variable has hooks; until one has, nothing has to be looked up."""
+
+    exist = False
+
+
+def add_hook(x: Variable, hook: Hook) -> list[Hook]:
+    """Have `hook` called with the complete cotangent of `x`; what it returns replaces it.
+
+    Returns
+    -------
+    list
+        The hooks of `x`, from which it can be removed.
+    """
+    _Hooks.exist = True
+    registered: list[Hook] = getattr(x, "hooks", [])
+    registered.append(hook)
+    x.hooks = registered
+    return registered
 
 
 class CotangentTable:
@@ -38,7 +55,7 @@ class CotangentTable:
     __slots__ = ("_any_hooks", "_bars", "_owned", "_seen")
 
     def __init__(self) -> None:
-        self._any_hooks = len(hooks) > 0
+        self._any_hooks = _Hooks.exist
         self._bars: dict[Variable, Variable] = {}
         self._owned: set[Variable] = set()
         self._seen: set[Variable] = set()
@@ -75,10 +92,11 @@ class CotangentTable:
         return self._hooked(x, bar) if self._any_hooks and bar is not None else bar
 
     def _hooked(self, x: Variable, bar: Variable) -> Variable:
-        if x in self._seen or x not in hooks:
+        registered = getattr(x, "hooks", None)
+        if not registered or x in self._seen:
             return bar
         self._seen.add(x)
-        for hook in tuple(hooks.get(x, ())):
+        for hook in tuple(registered):
             replaced = hook(bar)
             bar = bar if replaced is None else _fitting(replaced, x)
             self._owned.discard(x)

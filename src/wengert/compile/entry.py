@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from wengert.ad.call import record_call
 from wengert.compile.settings import SETTINGS
-from wengert.graph.dtypes import FLOAT64, Array
+from wengert.graph import sharing
+from wengert.graph.dtypes import FLOAT64, Array, check_dtype
 from wengert.graph.graph import Graph, drop_aliases, evaluate
 from wengert.graph.tracing import Guard, Trace, Write
 from wengert.graph.variable import Aval, Leaf, Variable
@@ -24,6 +26,7 @@ class Effect:
     """A cell that the function changes: what it is bound to after each call."""
 
     cell: Any
+    """The tensor; for an argument its place among the leaves of the arguments."""
     attribute: str
     output: int | None
     """The place among the graph's outputs; None: the attribute is set to None."""
@@ -101,8 +104,11 @@ class Entry:
             for captured in self.cells
         )
 
-    def __call__(self, arguments: Sequence[Array]) -> Any:
-        """Run on the arrays of the arguments; change the cells; return the result."""
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        """Run on the leaves of the arguments; change the cells; return the result."""
+        arguments = [argument_array(leaf) for leaf in leaves if argument_aval(leaf) is not None]
+        if sharing.noted:
+            arguments = [self._apart(array) for array in arguments]
         cells = [
             inplace.own(captured.tensor())
             if place in self.donated
@@ -115,14 +121,45 @@ class Entry:
         if SETTINGS.enabled:
             self.run(inputs, outputs)
         else:
-            for target, value in zip(outputs, evaluate(self.graph, inputs), strict=True):
+            values = [np.array(value) for value in evaluate(self.graph, inputs)]
+            for target, value in zip(outputs, values, strict=True):
                 np.copyto(target, value)
-        self._apply_effects(outputs)
-        leaves = [
-            leaf.value if isinstance(leaf, Static) else Tensor(Variable(outputs[leaf]))
+        self._apply_effects(leaves, outputs)
+        variables = self._variables(arguments, inputs, outputs)
+        results = [
+            leaf.value if isinstance(leaf, Static) else Tensor(variables[leaf])
             for leaf in self.result_leaves
         ]
-        return pytree.unflatten(self.result_spec, leaves)
+        return pytree.unflatten(self.result_spec, results)
+
+    def _apart(self, array: Array) -> Array:
+        """Return `array`, or a copy if the function changes the memory that it stands in."""
+        first = len(self.graph.inputs) - len(self.cells) - len(self.hypers)
+        changed = (c for place, c in enumerate(self.cells, first) if place in self.donated)
+        values = (captured.tensor()._variable.value for captured in changed)
+        return array.copy() if any(np.may_share_memory(array, v) for v in values) else array
+
+    def captures(self, leaves: Sequence[Any]) -> bool:
+        """Tell whether an argument is a tensor that the function also reads from outside."""
+        cells = {id(captured.cell) for captured in self.cells}
+        return any(id(leaf) in cells and not is_leaf_cell(leaf) for leaf in leaves)
+
+    def _variables(
+        self, arguments: Sequence[Array], inputs: Sequence[Array], outputs: Sequence[Array]
+    ) -> Sequence[Variable]:
+        """Return the outputs as variables, through which derivatives pass by recomputation.
+
+        Only those of a function without effects: a training step has changed what it read.
+        """
+        if self.effects or not any(v.requires_grad for v in self.graph.outputs):
+            return [Variable(array) for array in outputs]
+        first, last = len(arguments), len(arguments) + len(self.cells)
+        given = (
+            *(Variable(array) for array in inputs[:first]),
+            *(captured.tensor()._variable for captured in self.cells),
+            *(Variable(array) for array in inputs[last:]),
+        )
+        return record_call(self.graph, given, outputs)
 
     def _outputs(self, inputs: Sequence[Array]) -> list[Array]:
         return [
@@ -130,8 +167,12 @@ class Entry:
             for place, v in enumerate(self.graph.outputs)
         ]
 
-    def _apply_effects(self, outputs: Sequence[Array]) -> None:
+    def _apply_effects(self, leaves: Sequence[Any], outputs: Sequence[Array]) -> None:
         for effect in self.effects:
+            if isinstance(effect.cell, int):
+                if isinstance(leaves[effect.cell], Tensor) and effect.output is not None:
+                    inplace.rebind(leaves[effect.cell], outputs[effect.output])
+                continue
             if effect.output is None:
                 setattr(effect.cell, effect.attribute, None)
             elif effect.donor is not None:
@@ -193,7 +234,8 @@ def build(
         *(v for _, v in trace.hyper_inputs),
     ]
     effects = _effects(trace.writes, trace, len(given), outputs)
-    graph = Graph(inputs, drop_aliases(outputs), name)
+    effects += _changed_arguments(replaced, given, outputs)
+    graph = Graph(inputs, drop_aliases(outputs, all_of_them=True), name)
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
     places = iter(range(len(outputs)))
     return Entry(
@@ -215,6 +257,27 @@ def build(
     )
 
 
+def _changed_arguments(
+    replaced: Sequence[Any], given: Sequence[Variable], outputs: list[Variable]
+) -> list[Effect]:
+    """Return the arguments that the function changed; add their new values to `outputs`."""
+    effects: list[Effect] = []
+    inputs = set(given)
+    for place, leaf in enumerate(replaced):
+        if isinstance(leaf, Tensor) and not is_leaf_cell(leaf) and leaf._variable not in inputs:
+            effects.append(Effect(place, "_variable", len(outputs)))
+            outputs.append(leaf._variable)
+    return effects
+
+
+def argument_array(leaf: Any) -> Array:
+    """Return the array of an argument that is an input."""
+    if isinstance(leaf, Tensor):
+        return contiguous(leaf._variable)
+    dtype = np.float64 if type(leaf) is float else None
+    return np.require(leaf, dtype, "C")
+
+
 def argument_aval(leaf: Any) -> Aval | None:
     """Return the shape and dtype of an argument that becomes an input; None if it is static."""
     if is_leaf_cell(leaf):
@@ -223,7 +286,7 @@ def argument_aval(leaf: Any) -> Aval | None:
         return Aval((), FLOAT64, weak=True)
     if not is_array(leaf):
         return None
-    return read(leaf).aval
+    return Aval(tuple(leaf.shape), check_dtype(leaf.dtype))
 
 
 def is_leaf_cell(leaf: Any) -> bool:

@@ -12,16 +12,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-import numpy as np
-
-from wengert.compile.entry import Entry, argument_aval, build, contiguous, is_leaf_cell
+from wengert.compile.entry import Entry, argument_aval, build, is_leaf_cell
 from wengert.compile.settings import default_threads
-from wengert.graph.dtypes import Array, default_float
+from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import argument_names
-from wengert.tensor.transforms import read
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
 
@@ -52,16 +49,18 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the native code for these arguments, compiling it first if there is none.
 
-        Inside another transform or trace, and on tensors that an eager backward pass will visit,
-        the Python function itself is run, so that derivatives pass through it as usual.
+        Inside another transform or trace, on tensors that an eager backward pass will visit, and
+        on an argument that the function also reads from outside, the Python function itself is
+        run, so that it does what it does without being compiled.
         """
         leaves, spec = pytree.flatten((args, kwargs))
         if THREAD.now.trace is not None or any(_is_recorded(leaf) for leaf in leaves):
             return self.function(*args, **kwargs)
         entry = self._entry(args, kwargs, leaves, spec)
-        if THREAD.now.recording and entry.captures_recorded():
+        recorded = THREAD.now.recording and entry.captures_recorded()
+        if recorded or entry.captures(leaves):
             return self.function(*args, **kwargs)
-        return entry([_array(leaf) for leaf in leaves if argument_aval(leaf) is not None])
+        return entry(leaves)
 
     def _entry(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
@@ -130,12 +129,6 @@ def _leaf_key(leaf: Any) -> Any:
             "pass tensors, numbers, strings, or containers of them."
         ) from None
     return type(leaf), leaf
-
-
-def _array(leaf: Any) -> Array:
-    if type(leaf) is float:
-        return np.asarray(leaf, np.float64)
-    return contiguous(read(leaf))
 
 
 @overload

@@ -13,7 +13,7 @@ import numpy as np
 
 from wengert.graph import sharing
 from wengert.graph.dtypes import Array
-from wengert.graph.errors import DTypeError, ShapeError, TracerError
+from wengert.graph.errors import DTypeError, IndexRangeError, ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Params, Primitive
 from wengert.graph.source import caller
@@ -24,7 +24,9 @@ _NO_PARAMS: dict[str, Any] = {}
 _ndarray = np.ndarray
 
 
-def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _NO_PARAMS) -> Any:
+def bind(  # noqa: C901  (the hot path: a call would cost more than a branch)
+    primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _NO_PARAMS
+) -> Any:
     """Apply `primitive` to `inputs`: evaluate it, record it, or both.
 
     Parameters
@@ -62,7 +64,9 @@ def bind(primitive: Primitive, inputs: tuple[Variable, ...], params: Params = _N
     try:
         result = mode.run(primitive.evaluate, *values, **params)
     except Exception as error:
-        raise _explained(primitive, inputs, params, error) from None
+        if not _is_reentry(error):
+            raise _explained(primitive, inputs, params, error) from None
+        result = primitive.evaluate(*values, **params)
     requires_grad = requires_grad and mode.recording and primitive.derivative is not None
     if primitive.several:
         return _wrap_several(primitive, inputs, params, result, requires_grad)
@@ -104,6 +108,11 @@ def bind_inplace(
         return Variable(value)
     buffer._aval, buffer.value = buffer.aval, None
     return Variable(value, _record(primitive, inputs, params), True)
+
+
+def _is_reentry(error: Exception) -> bool:
+    """Tell whether an evaluation was under way already: a debugger or a finaliser called us."""
+    return isinstance(error, RuntimeError) and "already entered" in str(error)
 
 
 def _record(primitive: Primitive, inputs: tuple[Variable, ...], params: Params) -> Operation:
@@ -194,4 +203,6 @@ def _explained(
         primitive.infer(*(x.aval for x in inputs), **params)
     except (ShapeError, DTypeError) as clear:
         return clear
+    if isinstance(error, IndexError):
+        return IndexRangeError(f"{primitive.name}: {error}")
     return error

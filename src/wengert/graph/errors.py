@@ -24,6 +24,10 @@ class ShapeError(_Placed, ValueError):
     """Shapes that an operation cannot work with."""
 
 
+class IndexRangeError(ShapeError, IndexError):
+    """An index outside its axis."""
+
+
 class DTypeError(_Placed, TypeError):
     """Data types that an operation cannot work with."""
 

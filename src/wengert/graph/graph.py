@@ -12,7 +12,7 @@ import numpy as np
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import TracerError
-from wengert.graph.mode import THREAD
+from wengert.graph.mode import THREAD, recording
 from wengert.graph.variable import Operation, Variable
 
 
@@ -156,20 +156,33 @@ def replay(
     environment.update(free or {})
     for op in graph.operations:
         arguments = tuple(environment.get(x, x) for x in op.inputs)
-        result = bind(op.primitive, arguments, op.params)
-        outputs = result if op.primitive.several else (result,)
-        environment.update(zip(graph.results(op), outputs, strict=True))
+        results = graph.results(op)
+        with recording(not stops_gradient(op, results) and THREAD.now.recording):
+            made = bind(op.primitive, arguments, op.params)
+        environment.update(zip(results, made if op.primitive.several else (made,), strict=True))
     return tuple(environment.get(v, v) for v in graph.outputs)
 
 
-def drop_aliases(outputs: Sequence[Variable]) -> tuple[Variable, ...]:
+def stops_gradient(op: Operation, results: Sequence[Variable]) -> bool:
+    """Tell whether no derivative passes through `op`, so that none may when it is bound again."""
+    return any(x.requires_grad for x in op.inputs) and not any(v.requires_grad for v in results)
+
+
+def drop_aliases(outputs: Sequence[Variable], all_of_them: bool) -> tuple[Variable, ...]:
     """Take the aliases out of the operations that lead to `outputs`; return what is meant by them.
 
     Transforms isolate their inputs by aliases, which keep nested derivatives apart. Only once the
     outermost trace has ended, and nothing inside it can be differentiated again on its own, may
     they be taken out. The operations are changed in place.
+
+    Parameters
+    ----------
+    outputs : sequence of Variable
+        Where to start.
+    all_of_them : bool
+        Also those that stop gradients, for a graph that will not be differentiated.
     """
-    meant = tuple(_without_alias(v) for v in outputs)
+    meant = tuple(_without_alias(v, all_of_them) for v in outputs)
     seen: set[Operation] = set()
     stack = [v.op for v in meant if v.value is None and v.op is not None]
     while stack:
@@ -177,17 +190,20 @@ def drop_aliases(outputs: Sequence[Variable]) -> tuple[Variable, ...]:
         if op in seen:
             continue
         seen.add(op)
-        op.inputs = tuple(_without_alias(x) for x in op.inputs)
+        op.inputs = tuple(_without_alias(x, all_of_them) for x in op.inputs)
         stack.extend(x.op for x in op.inputs if x.value is None and x.op is not None)
     return meant
 
 
-def _without_alias(variable: Variable) -> Variable:
+def _without_alias(variable: Variable, all_of_them: bool) -> Variable:
     """Follow aliases back to the variable meant."""
     while variable.value is None and variable.op is not None:
         if variable.op.primitive.name != "alias":
             break
-        variable = variable.op.inputs[0]
+        (source,) = variable.op.inputs
+        if source.requires_grad and not variable.requires_grad and not all_of_them:
+            break
+        variable = source
     return variable
 
 

@@ -1,8 +1,9 @@
 """A trace: one run of a function on variables without values, with a journal of its effects.
 
-Mutable cells (the user's tensors) are bindings to immutable variables. A trace keeps a journal: a
-write only rebinds the cell, and at the end, *also after an exception*, every binding is restored.
-What the cells were bound to at the end is kept, so that the transform can carry the effects out.
+Mutable cells (the user's tensors) are bindings to immutable variables. A trace keeps the bindings of
+the cells that were made before it in a journal of its own: the cells themselves stay as they are,
+for other threads and after an exception. What the journal holds at the end are the effects, which
+the transform carries out.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ class Guard:
     what: str
     read: Callable[[], Any]
     value: Any
+
+
+def _bound(entry: Write) -> Any:
+    """Return the variable that a cell, or its gradient, ended with."""
+    if entry.attribute == "_variable" or entry.after is None:
+        return entry.after
+    return entry.after._variable
 
 
 class Trace:
@@ -114,8 +122,11 @@ class Trace:
 
     def read(self, cell: Any) -> Variable:
         """Return what `cell` is bound to; lift it to an input at its first read."""
-        if cell._stamp >= self.number or (id(cell), "_variable") in self._journal:
+        if cell._stamp >= self.number:
             return cell._variable  # type: ignore[no-any-return]
+        entry = self._journal.get((id(cell), "_variable"))
+        if entry is not None:
+            return entry.after  # type: ignore[no-any-return]
         outer: Variable = self.parent.read(cell) if self.parent else cell._variable
         if outer.value is None and outer.trace is not None and not outer.trace.active:
             raise TracerError(
@@ -128,18 +139,20 @@ class Trace:
         variable = Leaf.abstract(outer.aval, self, requires_grad=outer.requires_grad)
         if isinstance(outer, Leaf):
             variable.cell = outer.cell
+        if hasattr(outer, "hooks"):
+            variable.hooks = outer.hooks
         if outer.name:
             variable.name = outer.name
-        self._remember(cell, "_variable")
-        cell._variable = variable
+        self._bind(cell, "_variable", variable)
         self.cell_inputs.append((cell, variable))
         return variable
 
     def write(self, cell: Any, attribute: str, value: Any) -> None:
-        """Bind an attribute of `cell` until the end of the trace."""
+        """Bind an attribute of `cell`; for a cell made before, in this trace only."""
         if cell._stamp < self.number:
-            self._remember(cell, attribute)
-        setattr(cell, attribute, value)
+            self._bind(cell, attribute, value)
+        else:
+            setattr(cell, attribute, value)
 
     def read_grad(self, cell: Any) -> Any:
         """Return the gradient of `cell`; whether there is one is a guard.
@@ -147,17 +160,20 @@ class Trace:
         A trace that lifts takes the gradient's value as an input, whatever tensor holds it: the
         next call may find another one.
         """
-        if cell._stamp >= self.number or (id(cell), "_grad") in self._journal:
+        if cell._stamp >= self.number:
             return cell._grad
+        entry = self._journal.get((id(cell), "_grad"))
+        if entry is not None:
+            return entry.after
         known = self.parent.read_grad(cell) if self.parent else cell._grad
         self.guard("whether .grad is None", lambda: cell._grad is None, known is None)
         if known is None or not self.lifts:
             return known
         variable = self.new_input(known._variable.aval, None, known._variable.requires_grad)
-        self._remember(cell, "_grad")
-        cell._grad = type(known)(variable)
+        lifted = type(known)(variable)
+        self._bind(cell, "_grad", lifted)
         self.grad_inputs.append((cell, variable))
-        return cell._grad
+        return lifted
 
     def hyper(self, key: tuple[int, str], read: Callable[[], float], name: str) -> Variable | None:
         """Return the weak 0-d input that stands for a number read afresh at each call.
@@ -192,20 +208,11 @@ class Trace:
         if self.parent:
             self.parent.guard(what, read, value)
 
-    def _changed(self, entry: Write) -> bool:
-        """Tell whether a cell ended otherwise than it was read."""
-        if entry.attribute == "_variable":
-            read = self.cell_inputs
-            after = entry.after
-        else:
-            read = self.grad_inputs
-            after = None if entry.after is None else entry.after._variable
-        return not any(cell is entry.cell and after is variable for cell, variable in read)
-
-    def _remember(self, cell: Any, attribute: str) -> None:
-        key = (id(cell), attribute)
-        if key not in self._journal:
-            self._journal[key] = Write(cell, attribute, getattr(cell, attribute))
+    def _bind(self, cell: Any, attribute: str, value: Any) -> None:
+        entry = self._journal.setdefault(
+            (id(cell), attribute), Write(cell, attribute, getattr(cell, attribute))
+        )
+        entry.after = value
 
     def __enter__(self) -> Self:
         """Make this the innermost trace of the thread."""
@@ -224,13 +231,18 @@ class Trace:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the trace and restore every binding, also after an exception."""
+        """End the trace; its bindings end with it, also after an exception."""
         self.active = False
         THREAD.now.trace = self.parent
-        for entry in self._journal.values():
-            entry.after = getattr(entry.cell, entry.attribute)
-            setattr(entry.cell, entry.attribute, entry.before)
-        self.writes = [entry for entry in self._journal.values() if self._changed(entry)]
+        read = {
+            **{(id(cell), "_variable"): v for cell, v in self.cell_inputs},
+            **{(id(cell), "_grad"): v for cell, v in self.grad_inputs},
+        }
+        self.writes += [
+            entry
+            for key, entry in self._journal.items()
+            if _bound(entry) is not read.get(key, self)
+        ]
         self._journal = {}
 
 

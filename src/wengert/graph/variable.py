@@ -59,11 +59,22 @@ class Variable:
         The trace that it belongs to, if it has no value.
     """
 
-    __slots__ = ("__weakref__", "_aval", "_name", "index", "op", "requires_grad", "trace", "value")
+    __slots__ = (
+        "__weakref__",
+        "_aval",
+        "_name",
+        "hooks",
+        "index",
+        "op",
+        "requires_grad",
+        "trace",
+        "value",
+    )
     __array_ufunc__ = None  # so that NumPy leaves an array on the left to our operators
 
     value: Array | None
     trace: Trace | None
+    hooks: list[Callable[[Variable], Variable | None]]
     _aval: Aval
 
     def __init__(

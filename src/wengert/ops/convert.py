@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -11,6 +13,8 @@ import numpy.typing as npt
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import (
     FLOAT64,
+    INT64,
+    UINT64,
     DType,
     check_dtype,
     default_float,
@@ -57,6 +61,7 @@ def constant(value: bool | float, dtype: DType) -> Variable:
     known = _constants.get((value, dtype))
     if known is None:
         known = Variable(_scalar_array(value, dtype))
+        known.value.flags.writeable = False  # type: ignore[union-attr]
         if len(_constants) < _MANY:
             _constants[value, dtype] = known
     return known
@@ -72,13 +77,28 @@ def array_of(x: npt.ArrayLike, dtype: DType | None = None) -> npt.NDArray[Any]:
         array = np.asarray(x)
     except ValueError as error:
         raise DTypeError(f"a list of unequal rows is no array: {error}") from None
+    strong = _strong_dtypes(x)
     if dtype is None:
-        strong = isinstance(x, np.ndarray | np.generic) or hasattr(x, "__array__")
-        dtype = array.dtype if strong else _default_for(array)
+        dtype = functools.reduce(promote, strong) if strong else _default_for(array)
+        if array.dtype.kind == "f" and dtype.kind != "f":
+            dtype = default_float()
     try:
+        if array.dtype.kind in "iu" and not strong:
+            return np.array(x, check_dtype(dtype), order="C")  # refuses what does not fit
         return np.require(array, check_dtype(dtype), "C")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(f"cannot make a variable of {type(x).__name__}: {error}") from None
+
+
+def _strong_dtypes(x: Any) -> list[DType]:
+    """Return the dtypes of the arrays and NumPy scalars in nested lists; numbers are weak."""
+    if isinstance(x, list | tuple):
+        return [dtype for item in x for dtype in _strong_dtypes(item)] if _is_nested(x) else []
+    return [np.asarray(x).dtype] if hasattr(x, "__array__") else []
+
+
+def _is_nested(x: Sequence[Any]) -> bool:
+    return any(not is_number(item) for item in x)
 
 
 def _default_for(array: npt.NDArray[Any]) -> DType:
@@ -165,3 +185,10 @@ def apply_unary_float(primitive: Primitive, x: VariableLike) -> Variable:
     except AttributeError:
         pass
     return bind(primitive, (floating(x),))  # type: ignore[no-any-return]
+
+
+def widened(x: Variable) -> Variable:
+    """Return bool and narrow integers as 64-bit integers, so that sums do not overflow."""
+    if x.dtype.kind in "bi":
+        return cast(x, INT64)
+    return cast(x, UINT64) if x.dtype.kind == "u" else x

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.dtypes import INT64, Array
+from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Contribution, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_scans
 from wengert.ops.assembly import concat, pad
 from wengert.ops.batching import batch_by_axes, with_batch
-from wengert.ops.convert import VariableLike, as_variable, cast
+from wengert.ops.convert import VariableLike, as_variable, widened
 from wengert.ops.define import Samples, magnitudes, normal, strided
 from wengert.ops.derivatives import Linear, Rules, add_all, emit, scaled
 from wengert.ops.shapes import Shape, normalize_axis, same_dtype, with_ones
@@ -250,7 +250,7 @@ def _prepared(name: str, x: VariableLike, axis: int | None) -> tuple[Variable, i
             raise ShapeError(f"{name}: x has shape {x.shape}; name the axis to run along")
         axis = 0
     place = normalize_axis(name, axis, x.ndim)
-    return (cast(x, INT64) if x.dtype.kind == "b" else x), place
+    return (widened(x)), place
 
 
 def _with_initial(y: Variable, axis: int, value: int) -> Variable:

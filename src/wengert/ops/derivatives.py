@@ -105,6 +105,7 @@ class Elementwise:
 
     def __init__(self, *partials: Partial) -> None:
         self.partials = partials
+        self.needs_values = any(callable(partial) for partial in partials)
 
     def pullback(
         self,

@@ -12,7 +12,7 @@ from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare
 from wengert.ops.batching import batch_elementwise
-from wengert.ops.convert import VariableLike, as_variable, cast, promoted
+from wengert.ops.convert import VariableLike, as_variable, cast, is_number, promoted
 from wengert.ops.define import binary_samples, magnitudes, normal, unary_samples
 from wengert.ops.derivatives import Elementwise
 from wengert.ops.lower_reductions import greater_of
@@ -119,20 +119,16 @@ clip_p = register(
 )
 
 
-def _is_constant(x: VariableLike) -> bool:
-    return not isinstance(x, Variable) or (x.value is not None and not x.requires_grad)
-
-
 def _extremum(primitive: Primitive, x: VariableLike, y: VariableLike) -> Variable:
-    tie = 0.0 if _is_constant(x) or _is_constant(y) else 0.5
+    tie = 0.0 if is_number(x) or is_number(y) else 0.5
     return bind(primitive, promoted(x, y), {"tie": tie})  # type: ignore[no-any-return]
 
 
 def maximum(x: VariableLike, y: VariableLike) -> Variable:
     """Return the larger of `x` and `y`, element by element.
 
-    At a tie the derivative is split evenly; against a constant it is 0, the subgradient of least
-    norm, as for `relu`.
+    At a tie the derivative is split evenly; against a Python number it is 0, the subgradient of
+    least norm, as for `relu`.
 
     Examples
     --------
@@ -178,7 +174,7 @@ def clip(
     if min is None and max is None:
         raise ValueError("clip: give min, max or both.")
     x = as_variable(x)
-    numbers = all(bound is None or isinstance(bound, int | float) for bound in (min, max))
+    numbers = all(bound is None or is_number(bound) for bound in (min, max))
     if numbers and x.dtype.kind == "f":
         bounds = {"lower": min, "upper": max}
         return bind(clip_p, (x,), bounds)  # type: ignore[no-any-return]

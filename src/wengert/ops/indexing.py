@@ -15,7 +15,7 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
-from wengert.graph.errors import ShapeError
+from wengert.graph.errors import IndexRangeError, ShapeError
 from wengert.graph.primitive import Indexed, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_indexing, lower_views
@@ -46,7 +46,7 @@ def sliced_shape(name: str, shape: Shape, key: Key) -> Shape:
         if isinstance(part, slice):
             result.append(len(range(*part.indices(n))))
         elif not -n <= part < n:
-            raise ShapeError(
+            raise IndexRangeError(
                 f"{name}: index {part} is out of range for axis {axis} of shape {shape}"
             )
     return (*result, *shape[len(key) :])

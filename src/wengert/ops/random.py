@@ -47,6 +47,7 @@ from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.creation import as_shape
 from wengert.ops.derivatives import emit
 from wengert.ops.exponential import cos, log1p, sin, sqrt
+from wengert.ops.extrema import minimum
 from wengert.ops.lowering import Expressions, Scalar, elementwise
 from wengert.ops.shape import moveaxis, reshape
 from wengert.ops.shapes import Shape
@@ -262,7 +263,7 @@ def uniform(
         ``float32``, whose numbers are multiples of 2**-24, or ``float64``, of 2**-53, before
         scaling; the default float unless given.
     low, high : float or Tensor
-        The ends. The upper one is excluded, but scaling may round up to it.
+        The ends; of numbers the upper one is excluded.
 
     Raises
     ------
@@ -276,7 +277,11 @@ def uniform(
     u: Variable = bind(bits_to_uniform_p, (bits,))
     if isinstance(low, int | float) and isinstance(high, int | float):
         scaled = u if high - low == 1 else u * float(high - low)
-        return (scaled + float(low) if low else scaled), after
+        shifted = scaled + float(low) if low else scaled
+        if (low, high) == (0, 1) or low >= high:
+            return shifted, after
+        last = float(np.nextafter(chosen.type(high), chosen.type(low)))
+        return minimum(shifted, last), after  # scaling may have rounded up to `high`
     return add(multiply(u, subtract(high, low)), low), after
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.dtypes import INT64, Array
+from wengert.graph.dtypes import BOOL, INT64, Array
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare, lower_reductions
 from wengert.ops.batching import batch_by_axes
-from wengert.ops.convert import VariableLike, as_variable, cast, floating
+from wengert.ops.convert import VariableLike, as_variable, cast, floating, widened
 from wengert.ops.define import Samples, magnitudes, normal
 from wengert.ops.derivatives import Linear, Rules, WeightedReduction, aligned, emit, expanded
 from wengert.ops.shapes import normalize_axes, normalize_axis, with_ones, without_axes
@@ -278,7 +278,7 @@ def sum(
     Parameters
     ----------
     x : Tensor or array_like
-        The terms; bool counts as int64.
+        The terms; bool and narrow integers are summed in 64 bits.
     axis : int or sequence of int, optional
         The axes to sum over.
     keepdims : bool
@@ -290,8 +290,7 @@ def sum(
     >>> wg.sum(wg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([4., 6.])
     """
-    x = as_variable(x)
-    return _reduce(sum_p, cast(x, INT64) if x.dtype.kind == "b" else x, axis, keepdims)
+    return _reduce(sum_p, widened(as_variable(x)), axis, keepdims)
 
 
 def max(
@@ -320,6 +319,34 @@ def min(
     tensor([1., 2.])
     """
     return _reduce(min_p, as_variable(x), axis, keepdims)
+
+
+def any(
+    x: VariableLike, axis: int | Sequence[int] | None = None, keepdims: bool = False
+) -> Variable:
+    """Return whether any element over `axis` is true (not zero).
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.any(wg.tensor([False, True]))
+    tensor(True)
+    """
+    return compare.greater(sum(cast(as_variable(x), BOOL), axis, keepdims), 0)
+
+
+def all(
+    x: VariableLike, axis: int | Sequence[int] | None = None, keepdims: bool = False
+) -> Variable:
+    """Return whether all elements over `axis` are true (not zero).
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.all(wg.tensor([False, True]))
+    tensor(False)
+    """
+    return compare.equal(sum(compare.logical_not(x), axis, keepdims), 0)
 
 
 def logsumexp(

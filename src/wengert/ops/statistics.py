@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.dtypes import INT64, Array
+from wengert.graph.dtypes import Array
 from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare, cumulative, lower_reductions
 from wengert.ops.arithmetic import div_p, mul_p
 from wengert.ops.batching import batch_by_axes
-from wengert.ops.convert import VariableLike, as_variable, cast, floating
+from wengert.ops.convert import VariableLike, as_variable, floating, widened
 from wengert.ops.define import magnitudes, normal, strided
 from wengert.ops.derivatives import WeightedReduction, emit
 from wengert.ops.reduce import sum_p
@@ -263,7 +263,7 @@ def prod(
     tensor([3., 8.])
     """
     x = as_variable(x)
-    x = cast(x, INT64) if x.dtype.kind == "b" else x
+    x = widened(x)
     axes = normalize_axes("prod", axis, x.ndim)
     return _kept(bind(prod_p, (x,), {"axes": axes}), x, axes, keepdims)
 

@@ -48,7 +48,9 @@ def _with_new_axes(parts: Sequence[Any], shape: Shape) -> Shape:
 def _expand_ellipsis(x: Variable, key: Any) -> list[Any]:
     """Return `key` as a list of int, slice, None and integer variables, without Ellipsis."""
     parts: list[Any] = []
-    for part in key if isinstance(key, tuple) else (key,):
+    given = key if isinstance(key, tuple) else (key,)
+    _check_masks(x, given)
+    for part in given:
         parts.extend(_index_part(part))
     used = sum(part is not None and part is not Ellipsis for part in parts)
     dots = [place for place, part in enumerate(parts) if part is Ellipsis]
@@ -57,6 +59,34 @@ def _expand_ellipsis(x: Variable, key: Any) -> list[Any]:
     if dots:
         parts[dots[0] : dots[0] + 1] = [slice(None)] * (x.ndim - used)
     return parts
+
+
+def _is_mask(part: Any) -> bool:
+    kind = getattr(getattr(part, "dtype", None), "kind", None)
+    return kind == "b" or (isinstance(part, list) and bool(part) and np.asarray(part).dtype == bool)
+
+
+def _shape_of(part: Any) -> Shape:
+    return tuple(part.shape) if hasattr(part, "shape") else np.shape(part)
+
+
+def _check_masks(x: Variable, key: tuple[Any, ...]) -> None:
+    """Raise ShapeError unless each mask has the lengths of the axes that it stands for."""
+    masks = {id(part): _shape_of(part) for part in key if _is_mask(part)}
+    if not masks:
+        return
+    axes = [0 if part is None else len(masks[id(part)]) if id(part) in masks else 1 for part in key]
+    axis = 0
+    for part, count in zip(key, axes, strict=True):
+        if part is Ellipsis:
+            axis += x.ndim - (sum(axes) - 1)
+            continue
+        shape = masks.get(id(part))
+        if shape is not None and x.shape[axis : axis + count] != shape:
+            raise ShapeError(
+                f"slice: a mask of shape {shape} does not fit axis {axis} of shape {x.shape}"
+            )
+        axis += count
 
 
 def _index_part(part: Any) -> list[Any]:
@@ -68,6 +98,10 @@ def _index_part(part: Any) -> list[Any]:
     index = as_variable(part)
     if index.dtype.kind == "b":
         mask = index.concrete("indexing by a boolean mask")
+        if mask.ndim == 0:
+            if not mask:
+                raise TypeError("slice: a 0-d mask that is False selects nothing; slice with 0:0.")
+            return [None]
         return [Variable(places) for places in np.nonzero(mask)]
     if index.dtype.kind not in "iu":
         raise TypeError(f"slice: an index must be an integer or a mask, got {index.dtype}.")
@@ -75,9 +109,13 @@ def _index_part(part: Any) -> list[Any]:
 
 
 def _advanced(x: Variable, parts: list[Any]) -> Variable:
-    """Index by integer arrays, after the slices and integers beside them have been taken."""
+    """Index by integer arrays, after the slices beside them have been taken.
+
+    As in NumPy, an integer beside index arrays counts as one of them.
+    """
     if None in [part for part in parts if not isinstance(part, Variable)]:
         raise ShapeError("slice: None beside index arrays is not supported; reshape instead")
+    parts = [Variable(np.array(part)) if isinstance(part, int) else part for part in parts]
     key = tuple(slice(None) if isinstance(part, Variable) else part for part in parts)
     indices = [part for part in parts if isinstance(part, Variable)]
     axes: list[int] = []

@@ -13,12 +13,14 @@ import numpy as np
 
 from wengert.ad import reverse
 from wengert.ad.tape import record_tape
+from wengert.graph.bind import bind
 from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.arithmetic import add
 from wengert.ops.convert import as_variable
 from wengert.ops.creation import full
+from wengert.ops.shape import alias_p
 from wengert.tensor import inplace
 from wengert.tensor.tensor import Tensor, operand
 
@@ -53,9 +55,9 @@ def backward(
     table = reverse.pull(
         tape, [y], [seed], wrt or (), record=create_graph and THREAD.now.recording, free=free
     )
+    given: set[int] = {id(seed.value)}
     for leaf in table.variables():
-        bar = table.get(leaf)
-        assert bar is not None
+        bar = _apart(table.get(leaf), given)
         if isinstance(leaf, Leaf) and (cell := leaf.cell()) is not None:
             accumulate(cell, bar)
         elif inputs is not None and wrt is not None and leaf in wrt:
@@ -90,7 +92,7 @@ def accumulate(cell: Any, bar: Variable) -> None:
     traced = THREAD.now.trace is not None
     known = cell.grad if traced else cell._grad
     if known is None and not traced:
-        cell._grad = Tensor(_own(bar))
+        cell._grad = Tensor(bar)
     elif known is None:
         cell.grad = Tensor(bar)
     elif not traced and not bar.requires_grad and not known._variable.requires_grad:
@@ -99,11 +101,20 @@ def accumulate(cell: Any, bar: Variable) -> None:
         cell.grad = Tensor(add(known._read(), bar))
 
 
-def _own(bar: Variable) -> Variable:
-    """Return `bar` in contiguous memory of its own."""
+def _apart(bar: Variable | None, given: set[int]) -> Variable:
+    """Return `bar` in contiguous memory that no other gradient uses; add it to those given."""
+    assert bar is not None
     value = bar.value
-    if value is not None and not (value.flags.owndata and value.flags.c_contiguous):
-        bar.value = np.array(value, order="C")
+    if value is None:
+        return bar
+    if id(value) in given or not (value.flags.owndata and value.flags.c_contiguous):
+        value = np.array(value, order="C")
+        if bar.requires_grad:
+            bar = bind(alias_p, (bar,))
+            bar.value = value
+        else:
+            bar = Variable(value)
+    given.add(id(value))
     return bar
 
 
@@ -130,9 +141,7 @@ def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Ho
         replaced = hook(Tensor(bar))
         return None if replaced is None else replaced._read()
 
-    registered = reverse.hooks.setdefault(variable, [])
-    registered.append(call)
-    return HookHandle(registered, call)
+    return HookHandle(reverse.add_hook(variable, call), call)
 
 
 _retained: weakref.WeakSet[Variable] = weakref.WeakSet()

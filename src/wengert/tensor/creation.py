@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wengert.ad.reverse import hooks
 from wengert.graph import sharing
+from wengert.graph.bind import bind
 from wengert.graph.dtypes import check_dtype
 from wengert.graph.errors import DTypeError
+from wengert.graph.mode import recording
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.convert import array_of
+from wengert.ops.shape import alias_p
 from wengert.tensor.tensor import Tensor, operand
 
 
@@ -25,13 +27,16 @@ def leaf(cell: Tensor, variable: Variable) -> Leaf:
             "convert it with .astype(wg.float32) first."
         )
     if variable.value is None:
-        assert variable.trace is not None
-        made = Leaf.abstract(variable.aval, variable.trace, variable.op, True)
+        with recording(False):  # a variable of its own: an operation has one for each output
+            alias: Variable = bind(alias_p, (variable,))
+        assert alias.trace is not None
+        made = Leaf.abstract(alias.aval, alias.trace, alias.op, True)
     else:
         made = Leaf(variable.value, None, True)
     made.cell = weakref.ref(cell)
-    if cell._variable in hooks:  # they belong to the cell, which is given a new leaf
-        hooks[made] = hooks[cell._variable]
+    registered = getattr(cell._read(), "hooks", None)
+    if registered is not None:  # they belong to the cell, which is given a new leaf
+        made.hooks = registered
     if variable.name:
         made.name = variable.name
     return made
@@ -81,7 +86,7 @@ def _plain(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [_plain(item) for item in data]
     if isinstance(data, Tensor):
-        return data.item() if data.ndim == 0 else data.detach().tolist()
+        return data.detach()._value("wg.tensor")
     return data
 
 

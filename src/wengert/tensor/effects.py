@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from wengert.ad.tape import close_off
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace, Write
+from wengert.graph.variable import Leaf, Variable
+from wengert.tensor.creation import leaf
 from wengert.tensor.tensor import Tensor
 
 
@@ -51,6 +54,16 @@ def carried_effects(name: str, trace: Trace) -> list[Write]:
                 "inside and return the gradients."
             )
     return [write for write in effects if write.attribute == "_variable"]
+
+
+def bind_effect(write: Write, value: Variable) -> None:
+    """Bind a cell that a traced part wrote to its new value, as the part itself left it.
+
+    What required no gradient inside requires none outside, and a leaf stays a leaf.
+    """
+    if not write.after.requires_grad or isinstance(write.after, Leaf):
+        value = close_off(value)
+    write.cell._bind(leaf(write.cell, value) if isinstance(write.after, Leaf) else value)
 
 
 def guard(what: str, read: Callable[[], Any]) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from wengert.graph import sharing
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, weak_dtype
-from wengert.graph.errors import ShapeError
+from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops import arithmetic, cast, convert, shape, subscript
@@ -89,13 +89,16 @@ def assign(cell: Tensor, variable: Any) -> None:
                 f"an in-place operation cannot change the shape {current.shape} "
                 f"to {made.shape}; write x = x + y instead of x += y."
             ) from None
+    if made.value is None and made.trace is not None and not made.trace.active:
+        raise TracerError(f"in-place change: the new value's trace ({made.trace.what}) has ended.")
     made = _apart(made)
+    if current.value is not None and made.value is not None and sharing.is_shared(current.value):
+        np.copyto(current.value, made.value)
+        made = bind(shape.alias_p, (made,)) if made.requires_grad else Variable(None)
+        made.value = current.value  # its user expects to see the change
     if _is_leaf(current):
         _check_leaf_change()
         made = _as_leaf(cell, made)
-    if current.value is not None and made.value is not None and sharing.is_shared(current.value):
-        np.copyto(current.value, made.value)
-        return
     cell._bind(made)
 
 
@@ -106,6 +109,10 @@ def set_part(cell: Tensor, key: Any, value: Any) -> None:
 
 def rebind(cell: Tensor, value: Array) -> None:
     """Bind `cell` to an array that nobody else holds, keeping it a leaf if it is one."""
+    current = cell._variable.value
+    if current is not None and sharing.is_shared(current):
+        np.copyto(current, value)
+        return
     variable = Variable(value)
     cell._variable = _as_leaf(cell, variable) if _is_leaf(cell._variable) else variable
 
@@ -153,7 +160,9 @@ def _as_leaf(cell: Tensor, variable: Variable) -> Variable:
 def _apart(variable: Variable) -> Variable:
     """Return a variable of the same value in memory that nobody else can write."""
     value = variable.value
-    if value is None or not (value.base is not None or sharing.is_shared(value)):
+    if value is None:
+        return variable
+    if value.base is None and value.flags.writeable and not sharing.is_shared(value):
         return variable
     made = bind(shape.alias_p, (variable,)) if variable.requires_grad else Variable(value)
     made.value = np.array(value, order="C")
@@ -222,4 +231,14 @@ def _measure() -> tuple[int, int]:
     return outer(_Holder())
 
 
-_OWN_VARIABLE, _OWN_VALUE = _measure()
+def _measure_untraced() -> tuple[int, int]:
+    """Measure while no debugger holds references of its own to the variables of a call."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return _measure()
+    finally:
+        sys.settrace(tracer)
+
+
+_OWN_VARIABLE, _OWN_VALUE = _measure_untraced()

@@ -48,6 +48,14 @@ class Methods:
         """Return the smallest element over `axis`; see `wengert.min`."""
         return self._apply(reduce.min, axis, keepdims)
 
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return whether any element over `axis` is true; see `wengert.any`."""
+        return self._apply(reduce.any, axis, keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return whether all elements over `axis` are true; see `wengert.all`."""
+        return self._apply(reduce.all, axis, keepdims)
+
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Return the index of the largest element along `axis`; see `wengert.argmax`."""
         return self._apply(reduce.argmax, axis, keepdims)

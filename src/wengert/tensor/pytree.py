@@ -81,9 +81,13 @@ def _register_container(kind: type) -> None:
     if hasattr(kind, "__wengert_flatten__"):
         register(kind, kind.__wengert_flatten__, kind.__wengert_unflatten__)  # type: ignore[attr-defined]
         return
-    names = [field.name for field in dataclasses.fields(kind) if field.init]
-    register(
-        kind,
-        lambda tree: ([getattr(tree, name) for name in names], None),
-        lambda _, children: kind(**dict(zip(names, children, strict=True))),
-    )
+    names = [field.name for field in dataclasses.fields(kind)]
+
+    def rebuild(_: Any, children: Sequence[Any]) -> Any:
+        # Not through __init__, which need not take all fields, and may change them.
+        made: Any = object.__new__(kind)
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(made, name, child)
+        return made
+
+    register(kind, lambda tree: ([getattr(tree, name) for name in names], None), rebuild)

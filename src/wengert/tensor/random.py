@@ -215,7 +215,7 @@ def dropout(
     if not training or (isinstance(p, int | float) and p == 0):
         return x if isinstance(x, Tensor) else Tensor(variable)
     if isinstance(p, int | float) and p == 1:
-        return Tensor(multiply(variable, 0.0))
+        return Tensor(where(False, variable, 0.0))
     keep = subtract(1.0, operand(p)) if isinstance(p, Tensor) else 1.0 - p
     mask = bernoulli(
         Tensor(keep) if isinstance(keep, Variable) else keep, variable.shape, generator

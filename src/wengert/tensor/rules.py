@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.ad.call import checkpoint_p, close, custom_p, transposed
+from wengert.ad.tape import close_off
 from wengert.graph.bind import bind
 from wengert.graph.graph import Graph
 from wengert.graph.mode import THREAD
@@ -15,7 +16,7 @@ from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
 from wengert.ops.derivatives import zeros_like
 from wengert.tensor import pytree
-from wengert.tensor.effects import carried_effects
+from wengert.tensor.effects import bind_effect, carried_effects
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import is_array
 from wengert.tensor.transforms import read
@@ -78,7 +79,10 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         graph, inputs, spec, effects = traced_segment(name, function, args, kwargs)
         whole, outside = close(graph)
         made = bind(checkpoint_p, (*inputs, *outside), {"graph": whole})
-        outputs = _carry_out(effects, made)
+        outputs = [
+            v if inside.requires_grad else close_off(v)
+            for v, inside in zip(_carry_out(effects, made), graph.outputs, strict=False)
+        ]
         return pytree.unflatten(spec, [Tensor(v) for v in outputs])
 
     return wrapped
@@ -249,7 +253,7 @@ def _carry_out(effects: Sequence[Any], made: Sequence[Variable]) -> Sequence[Var
     """Give the cells that were written their new values; return the other outputs."""
     count = len(made) - len(effects)
     for write, value in zip(effects, made[count:], strict=True):
-        write.cell._bind(value)
+        bind_effect(write, value)
     return made[:count]
 
 

@@ -41,9 +41,13 @@ def operand(x: Any) -> Any:
     return x
 
 
-def _rebuild(kind: type[Tensor], value: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
+def _rebuild(
+    kind: type[Tensor], value: Array, requires_grad: bool, grad: Tensor | None, name: str | None
+) -> Tensor:
     made = kind.__new__(kind)
     Tensor.__init__(made, Variable(value))
+    if name is not None:
+        made.name = name
     if requires_grad:
         made.requires_grad_()
     made._grad = grad
@@ -57,7 +61,7 @@ def _holds_tensor(xs: Sequence[Any]) -> bool:
 def _key(key: Any) -> Any:
     if isinstance(key, tuple):
         return tuple(_key(part) for part in key)
-    return key._read() if isinstance(key, Tensor) else key
+    return operand(key) if isinstance(key, Tensor | np.ndarray) else key
 
 
 class Tensor(Methods, Values):
@@ -141,7 +145,8 @@ class Tensor(Methods, Values):
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded operation made it."""
-        return not self._variable.requires_grad or self._variable.op is None
+        variable = self._read()
+        return not variable.requires_grad or variable.op is None
 
     @property
     def grad(self) -> Tensor | None:
@@ -191,6 +196,9 @@ class Tensor(Methods, Values):
     def __repr__(self) -> str:
         return format_tensor(self._variable)
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the values; only for leaves, since a graph is neither."""
         if not self.is_leaf:
@@ -198,7 +206,7 @@ class Tensor(Methods, Values):
                 "only leaf tensors can be copied deeply or pickled; use .detach() or .clone()."
             )
         value = np.array(self._value("a copy"), order="C")
-        return _rebuild, (type(self), value, self.requires_grad, self._grad)
+        return _rebuild, (type(self), value, self.requires_grad, self._grad, self.name)
 
     def __hash__(self) -> int:
         return id(self)
@@ -413,15 +421,24 @@ class Tensor(Methods, Values):
     def __ge__(self, other: TensorLike) -> Tensor:
         return Tensor(compare.greater_equal(self._read(), operand(other)))
 
+    def _mask(self) -> Variable:
+        variable = self._read()
+        if variable.dtype.kind != "b":
+            raise DTypeError(
+                f"&, | and ~ are for bool tensors, got {variable.dtype}; compare first, or use "
+                "wg.logical_and, wg.logical_or, wg.logical_not"
+            )
+        return variable
+
     def __and__(self, other: TensorLike) -> Tensor:
-        return Tensor(compare.logical_and(self._read(), operand(other)))
+        return Tensor(compare.logical_and(self._mask(), operand(other)))
 
     __rand__ = __and__
 
     def __or__(self, other: TensorLike) -> Tensor:
-        return Tensor(compare.logical_or(self._read(), operand(other)))
+        return Tensor(compare.logical_or(self._mask(), operand(other)))
 
     __ror__ = __or__
 
     def __invert__(self) -> Tensor:
-        return Tensor(compare.logical_not(self._read()))
+        return Tensor(compare.logical_not(self._mask()))

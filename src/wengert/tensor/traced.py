@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.ad import reverse
-from wengert.graph.errors import ShapeError
+from wengert.ad.tape import record_tape
+from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.mode import recording
 from wengert.graph.tracing import Trace
@@ -69,10 +70,11 @@ class TracedGraph(Graph):
         if y.shape != ():
             raise ShapeError(f"backward: the first output must be one number, got {y.aval}.")
         with self.trace, recording(True):
-            bars, _ = reverse.vjp([y], [full((), 1, y.dtype)], chosen)
-            outputs = [
-                zeros_like(x) if bar is None else bar for x, bar in zip(chosen, bars, strict=True)
-            ]
+            tape = record_tape([y], chosen)
+            seed = full((), 1, y.dtype)
+            table = reverse.pull(tape, [y], [seed], chosen, record=True)
+            bars = [(x, table.get(x)) for x in chosen]
+            outputs = [zeros_like(x) if bar is None else bar for x, bar in bars]
         for x, bar in zip(chosen, outputs, strict=True):
             if x.name and bar.name is None and bar.op is not None:
                 bar.name = f"∂{x.name}"
@@ -87,7 +89,11 @@ class TracedGraph(Graph):
         for name in wanted:
             if isinstance(name, str) and name not in by_name:
                 raise KeyError(f"backward: no input is called {name!r}; there are {list(by_name)}.")
-        return [by_name[name] if isinstance(name, str) else name for name in wanted]
+        found = [by_name[name] if isinstance(name, str) else name for name in wanted]
+        for v in found:
+            if v.dtype.kind != "f":
+                raise DTypeError(f"backward: {v.name!r} is {v.dtype}, which has no derivative")
+        return found
 
 
 def trace(function: Callable[..., Any]) -> Callable[..., TracedGraph]:
@@ -128,6 +134,7 @@ def trace(function: Callable[..., Any]) -> Callable[..., TracedGraph]:
             result = function(*new_args, **new_kwargs)
             outputs = [read(leaf) for leaf in pytree.flatten(result)[0]]
         inputs += [v for _, v in run.cell_inputs]
+        inputs += [v for _, v in run.grad_inputs]
         inputs += [v for _, v in run.hyper_inputs]
         return TracedGraph(inputs, _outermost(run, outputs), name, run)
 
@@ -136,7 +143,7 @@ def trace(function: Callable[..., Any]) -> Callable[..., TracedGraph]:
 
 def _outermost(run: Trace, outputs: Sequence[Variable]) -> Sequence[Variable]:
     """Return `outputs` without aliases, unless an outer trace may differentiate them again."""
-    return outputs if run.parent is not None else drop_aliases(outputs)
+    return outputs if run.parent is not None else drop_aliases(outputs, all_of_them=False)
 
 
 def is_array(leaf: Any) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from wengert.ad import forward, reverse
 from wengert.ad.tape import close_off, horizon, isolate
 from wengert.graph.errors import DTypeError, ShapeError
@@ -108,7 +110,18 @@ def closed(tree: Any, is_open: bool) -> Any:
 
 
 def _wrapped(variables: Sequence[Variable], is_open: bool) -> list[Tensor]:
-    return [Tensor(v if is_open else close_off(v)) for v in variables]
+    if is_open:
+        return [Tensor(v) for v in variables]
+    seen: set[int] = set()
+    tensors = []
+    for v in variables:
+        closed_off = close_off(v)
+        value = closed_off.value
+        if value is not None and id(value) in seen:
+            closed_off.value = np.array(value, order="C")
+        seen.add(id(value))
+        tensors.append(Tensor(closed_off))
+    return tensors
 
 
 def _tree_per_argument(primal: Primal, leaves: Sequence[Any], argnums: Argnums) -> Any:

@@ -83,6 +83,8 @@ class Values:
     ) -> npt.NDArray[Any]:
         """Return the values for NumPy; refuses what `numpy` refuses."""
         value = self.numpy()
+        if copy is False and dtype is not None and np.dtype(dtype) != value.dtype:
+            raise ValueError(f"a {value.dtype} tensor cannot become {dtype} without a copy.")
         if copy or (dtype is not None and np.dtype(dtype) != value.dtype):
             return np.array(value, dtype=dtype)
         return value

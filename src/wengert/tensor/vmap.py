@@ -19,7 +19,7 @@ from wengert.ops.batching import with_batch
 from wengert.ops.derivatives import zeros_like
 from wengert.ops.shape import moveaxis, reshape
 from wengert.tensor import pytree
-from wengert.tensor.effects import carried_effects
+from wengert.tensor.effects import bind_effect, carried_effects
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.transforms import (
     Argnums,
@@ -152,7 +152,7 @@ def _carry_out(effects: Sequence[Any], values: Sequence[Variable], flags: Sequen
                 f"vmap: the function changed a tensor from outside ({write.before.aval}) to a "
                 "value that differs between examples; return the value instead."
             )
-        write.cell._bind(value)
+        bind_effect(write, value)
 
 
 def jacobian(

@@ -1,0 +1,129 @@
+"""Random graphs of random operations: native code against the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.compile.programs import F, compiled, graph_of, reference, same_bits
+from wengert.compile.executable import compile_graph
+from wengert.compile.llvm import machine
+from wengert.compile.lower import lower_graph
+from wengert.compile.memory import lifetimes, place_buffers
+
+LENGTHS = (1, 2, 5, 17)
+
+SAME_SHAPE = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: F.tanh(x) * y,
+    "maximum": F.maximum,
+    "where": lambda x, y: F.where(F.greater(x, y), x, F.sin(y)),
+    "slope": lambda x, y: F.cotangent_mul(F.relu(x), F.greater(y, 0.0)),
+}
+ONE = {
+    "neg": lambda x: -x,
+    "sigmoid": F.sigmoid,
+    "flip": lambda x: F.flip(x, 0),
+    "transpose": lambda x: F.permute_dims(x, (1, 0)),
+    "flat": lambda x: F.reshape(x, (1, -1)),
+    "part": lambda x: F.getitem(x, (slice(None, None, 2),)),
+    "rows": lambda x: x - F.sum(x, axis=1, keepdims=True) / x.shape[1],
+    "columns": lambda x: x - F.max(x, axis=0),
+    "softmax": lambda x: F.softmax(x, axis=1),
+    "running": lambda x: F.cumulative_sum(x, axis=0) / x.shape[0],
+    "sorted": lambda x: F.sort(x, axis=1),
+    "written": lambda x: F.setitem(x, (0,), 1.5),
+    "square": lambda x: F.matmul(x, F.permute_dims(x, (1, 0))) / x.shape[1],
+}
+
+
+@dataclass
+class Step:
+    name: str
+    first: int
+    second: int
+
+
+steps = st.builds(
+    Step,
+    st.sampled_from([*SAME_SHAPE, *ONE, "matmul"]),
+    st.integers(0, 100),
+    st.integers(0, 100),
+)
+
+
+def apply(step, known):
+    """Return what a step makes of two of the variables known so far."""
+    x, y = known[step.first % len(known)], known[step.second % len(known)]
+    if step.name in ONE:
+        return ONE[step.name](x)
+    if step.name == "matmul":
+        y = y if y.shape[0] == x.shape[1] else F.permute_dims(x, (1, 0))
+        return F.matmul(x, y) / x.shape[1]
+    fits = all(n == m or 1 in (n, m) for n, m in zip(x.shape, y.shape, strict=True))
+    return SAME_SHAPE[step.name](x, y if fits else x)
+
+
+@st.composite
+def programs(draw):
+    """Return a graph, its inputs, and which outputs take over the memory of which inputs."""
+    shapes = draw(st.lists(st.tuples(*[st.sampled_from(LENGTHS)] * 2), min_size=1, max_size=3))
+    chosen = draw(st.lists(steps, min_size=1, max_size=12))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    inputs = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+    def f(*xs):
+        known = list(xs)
+        for step in chosen:
+            known.append(apply(step, known))
+        return tuple(known[-3:])
+
+    graph = graph_of(f, *inputs)
+    aliases = {}
+    for i, v in enumerate(graph.outputs):
+        free = [j for j, a in enumerate(inputs) if a.shape == v.shape and j not in aliases.values()]
+        if free and draw(st.booleans()):
+            aliases[i] = draw(st.sampled_from(free))
+    return graph, inputs, aliases
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(programs())
+def test_native_code_agrees_with_the_reference(program):
+    graph, inputs, aliases = program
+    names = {f"o{output}": source for output, source in aliases.items()}
+    found = compiled(graph, inputs, 1, **names)
+    tolerance = 1e-3 if inputs[0].dtype == np.float32 else 1e-11
+    for a, w in zip(found, reference(graph, inputs), strict=True):
+        size = max(1.0, np.abs(w).max(initial=0))
+        np.testing.assert_allclose(a, w, rtol=0, atol=tolerance * size)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(programs())
+def test_memory_taken_over_changes_no_bit(program):
+    graph, inputs, aliases = program
+    names = {f"o{output}": source for output, source in aliases.items()}
+    same_bits(compiled(graph, inputs, 1, **names), compiled(graph, inputs))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(programs())
+def test_buffers_that_live_at_one_time_do_not_overlap(program):
+    graph, _, aliases = program
+    lowered = lower_graph(graph, machine())
+    total = place_buffers(lowered, aliases)
+    table = lifetimes(lowered.kernels)
+    mine = [b for b in table if b.place == "arena" and b.nbytes]
+    for i, a in enumerate(mine):
+        assert a.offset + a.nbytes <= total
+        for b in mine[:i]:
+            together = table[a].first <= table[b].last and table[b].first <= table[a].last
+            apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
+            assert apart or not together
+    assert compile_graph(graph, aliases).arena_bytes == total
