@@ -132,9 +132,9 @@ def require_agreement(net: str, losses: Mapping[str, Sequence[float]]) -> None:
 
 def _compared(one: Measured, name: str) -> str:
     """Write the subject's ratio to one peer: within rounds, and of the fastest calls."""
-    fastest = one.rounds.summary(SUBJECT).minimum / one.rounds.summary(name).minimum
+    fastest = report.significant(one.rounds.fastest_ratio(SUBJECT, name))
     judged = report.ratio(one.rounds.ratio(SUBJECT, name), one.targets().get(name))
-    return f"{judged}; fastest {report.significant(fastest)}"
+    return f"{judged}; fastest {fastest}"
 
 
 def ratio_table(measured: Sequence[Measured]) -> str:

@@ -200,17 +200,22 @@ class Rounds:
         above = [scale * value for value in self.seconds(numerator)]
         return ratios(above, self.seconds(denominator))
 
+    def fastest_ratio(self, numerator: str, denominator: str) -> float:
+        """Return the ratio of two peers' fastest calls, over all rounds."""
+        return self.summary(numerator).minimum / self.summary(denominator).minimum
+
 
 def race(
     workers: Mapping[str, Worker],
     seconds: float,
     rounds: int,
     seed: int = 0,
+    attempts: int = 3,
 ) -> Rounds:
     """Measure all workers in rounds; within a round each is measured once, in random order.
 
-    A round in which other processes used a worker's processors is measured again, up to three
-    times as many rounds as asked for: the criterion knows nothing of the times measured.
+    A round in which other processes used a worker's processors is measured again: the
+    criterion knows nothing of the times measured.
 
     Parameters
     ----------
@@ -222,10 +227,12 @@ def race(
         Undisturbed rounds wanted.
     seed : int
         Seed of the order.
+    attempts : int
+        At most so many times the rounds asked for are measured.
     """
     order = random.Random(seed)
     measured: list[dict[str, dict[str, float]]] = []
-    for _ in range(3 * rounds):
+    for _ in range(attempts * rounds):
         names = list(workers)
         order.shuffle(names)
         measured.append({name: workers[name].ask(do="time", seconds=seconds) for name in names})

@@ -21,8 +21,15 @@ GROWING = {
     "elements": ("loop over x[i]", (1_000, 10_000, 100_000)),
     "scalars": ("scalar operations", (10_000, 100_000, 1_000_000)),
 }
+EXPLANATION = """One thread. Times are medians over rounds with quartiles in brackets, and the
+fastest call; ratios are taken within each round, and *fastest* is that of the fastest calls.
+*Disturbed*: other processes used the processor in most rounds."""
+
 LINEAR = 1.5
 """Largest accepted growth of the time per element; quadratic work would show 10 or 100."""
+
+ATTEMPTS = 2
+"""A disturbed round is measured again less often than elsewhere: the largest take a minute."""
 
 RATIO = 4.0
 FLOPS = 1e5
@@ -43,7 +50,7 @@ def measure(cases: dict[str, dict[str, Any]], chosen: Any) -> tuple[Rounds, dict
         if reasons:
             raise SystemExit(reasons[0])
         facts = {name: _prepared(name, workers[name], case) for name, case in cases.items()}
-        return race(workers, chosen.seconds, chosen.rounds, chosen.seed), facts
+        return race(workers, chosen.seconds, chosen.rounds, chosen.seed, ATTEMPTS), facts
 
 
 def _prepared(name: str, worker: Worker, case: dict[str, Any]) -> dict[str, Any]:
@@ -56,11 +63,17 @@ def _prepared(name: str, worker: Worker, case: dict[str, Any]) -> dict[str, Any]
     return facts
 
 
+def _mark(rounds: Rounds) -> str:
+    """Return a mark for what was never measured undisturbed."""
+    return "" if rounds.quiet else " (disturbed)"
+
+
 def growth(program: str, chosen: Any) -> tuple[list[list[str]], dict[str, Any]]:
     """Measure one program at all its sizes; return table rows and the numbers."""
     title, sizes = GROWING[program]
     cases = {str(size): {"program": program, "size": size} for size in sizes}
     rounds, _ = measure(cases, chosen)
+    title += _mark(rounds)
     smallest = str(sizes[0])
     rows = []
     for size in sizes:
@@ -81,14 +94,17 @@ def derivative_cost(net: str, activation: str, chosen: Any) -> tuple[list[str], 
     rounds, facts = measure(cases, chosen)
     operations, backward = facts["forward"]["operations"], facts["forward"]["backward"]
     flops = NETS[net].forward_flops
+    ratio = rounds.ratio("value_and_grad", "forward")
+    judged = report.ratio(ratio, RATIO if flops > FLOPS else None)
+    fastest = report.significant(rounds.fastest_ratio("value_and_grad", "forward"))
     cells = [
-        f"{NETS[net].title} {activation}",
+        f"{NETS[net].title} {activation}{_mark(rounds)}",
         report.significant(flops),
         f"{operations}",
         f"{backward}",
         report.significant(backward / operations) + report.verdict(backward / operations, RATIO),
         report.duration(rounds.summary("forward")),
-        report.ratio(rounds.ratio("value_and_grad", "forward"), RATIO if flops > FLOPS else None),
+        f"{judged}; fastest {fastest}",
     ]
     report.say(" | ".join(cells))
     return cells, rounds.samples | {"operations": operations, "backward": backward}
@@ -96,7 +112,7 @@ def derivative_cost(net: str, activation: str, chosen: Any) -> tuple[list[str], 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark from the command line."""
-    made = options.parser("What a derivative costs in time and in operations.", rounds=5)
+    made = options.parser("What a derivative costs in time and in operations.", rounds=3)
     made.add_argument("--programs", nargs="*", choices=GROWING, default=list(GROWING))
     made.add_argument("--sizes", nargs="*", choices=NETS, default=list(NETS), help="networks")
     benchmark = options.parse("linear_work", made, argv)
@@ -122,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "value and gradient ÷ value",
     ]
     body = [report.table(head, growing), report.table(costs, networks)]
-    benchmark.publish("One thread.\n\n" + "\n\n".join(body), data)
+    benchmark.publish("\n\n".join([EXPLANATION.replace("\n", " "), *body]), data)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def time_calls(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
     run : Callable
         The work.
     seconds : float
-        Length of the measurement; at least one call is warm-up and one is timed.
+        Length of the measurement. A tenth of it is warm-up, at least one call; work that takes
+        longer than the whole measurement is done once and timed at once.
 
     Returns
     -------
@@ -83,27 +84,37 @@ def time_calls(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
         ``median`` and ``minimum`` over groups of calls, in seconds per call; ``calls``; and
         ``foreign``, the share of these cores' time that went to others.
     """
-    clock = time.perf_counter
-    start = clock()
-    warm_up = 0
-    while warm_up == 0 or clock() - start < 0.1 * seconds:
-        run()
-        warm_up += 1
-    group = max(1, round(BATCH_SECONDS * warm_up / (clock() - start)))
-    samples: list[float] = []
     surroundings = Surroundings()
-    end = clock() + seconds
-    while not samples or clock() < end:
-        before = clock()
-        for _ in range(group):
-            run()
-        samples.append((clock() - before) / group)
+    samples = [_seconds_per_call(run, 1)]
+    group = 1
+    if samples[0] < seconds:
+        group = _group_size(run, seconds)
+        surroundings, samples = Surroundings(), []
+        end = time.perf_counter() + seconds
+        while not samples or time.perf_counter() < end:
+            samples.append(_seconds_per_call(run, group))
     return {
         "median": statistics.median(samples),
         "minimum": min(samples),
         "calls": group * len(samples),
         "foreign": surroundings.share(),
     }
+
+
+def _group_size(run: Callable[[], Any], seconds: float) -> int:
+    """Warm up; return how many calls to time at once."""
+    start, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - start < 0.1 * seconds:
+        run()
+        calls += 1
+    return max(1, round(BATCH_SECONDS * calls / (time.perf_counter() - start)))
+
+
+def _seconds_per_call(run: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
 
 
 class Server:

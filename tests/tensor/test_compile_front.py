@@ -944,6 +944,25 @@ def test_state_made_inside_is_right_or_refused():
     np.testing.assert_allclose(*results)
 
 
+def test_reference_cycles_inside_are_not_kept_state():
+    w = leaf(1.0, 2.0)
+
+    def f(x):
+        h = w * x
+        h.register_hook(lambda g: g * h.detach())
+
+        def power(n):
+            return h if n == 0 else h * power(n - 1)
+
+        w.grad = None
+        wg.sum(h).backward()
+        return power(2)
+
+    compiled = wg.compile(f)
+    assert compiled(np.array([3.0, 4.0])).tolist() == [27.0, 512.0]
+    assert w.grad.tolist() == [9.0, 32.0]
+
+
 def test_two_threads_use_two_compiled_functions():
     results = {}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +15,12 @@ from wengert.ad.call import record_call
 from wengert.compile.settings import SETTINGS
 from wengert.graph import sharing
 from wengert.graph.dtypes import FLOAT64, Array, check_dtype
+from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph, drop_aliases, evaluate
 from wengert.graph.tracing import Guard, Trace, Write
 from wengert.graph.variable import Aval, Leaf, Variable
 from wengert.tensor import inplace, pytree
+from wengert.tensor.backward import accumulate
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import is_array
 from wengert.tensor.transforms import read
@@ -125,7 +130,7 @@ class Entry:
             for target, value in zip(outputs, values, strict=True):
                 np.copyto(target, value)
         self._apply_effects(leaves, outputs)
-        variables = self._variables(arguments, inputs, outputs)
+        variables = self._variables(leaves, inputs, outputs)
         results = [
             leaf.value if isinstance(leaf, Static) else Tensor(variables[leaf])
             for leaf in self.result_leaves
@@ -142,10 +147,10 @@ class Entry:
     def captures(self, leaves: Sequence[Any]) -> bool:
         """Tell whether an argument is a tensor that the function also reads from outside."""
         cells = {id(captured.cell) for captured in self.cells}
-        return any(id(leaf) in cells and not is_leaf_cell(leaf) for leaf in leaves)
+        return any(id(leaf) in cells for leaf in leaves)
 
     def _variables(
-        self, arguments: Sequence[Array], inputs: Sequence[Array], outputs: Sequence[Array]
+        self, leaves: Sequence[Any], inputs: Sequence[Array], outputs: Sequence[Array]
     ) -> Sequence[Variable]:
         """Return the outputs as variables, through which derivatives pass by recomputation.
 
@@ -153,9 +158,13 @@ class Entry:
         """
         if self.effects or not any(v.requires_grad for v in self.graph.outputs):
             return [Variable(array) for array in outputs]
-        first, last = len(arguments), len(arguments) + len(self.cells)
+        arguments = [leaf for leaf in leaves if argument_aval(leaf) is not None]
+        last = len(arguments) + len(self.cells)
         given = (
-            *(Variable(array) for array in inputs[:first]),
+            *(
+                leaf._variable if isinstance(leaf, Tensor) else Variable(array)
+                for leaf, array in zip(arguments, inputs, strict=False)
+            ),
             *(captured.tensor()._variable for captured in self.cells),
             *(Variable(array) for array in inputs[last:]),
         )
@@ -170,8 +179,7 @@ class Entry:
     def _apply_effects(self, leaves: Sequence[Any], outputs: Sequence[Array]) -> None:
         for effect in self.effects:
             if isinstance(effect.cell, int):
-                if isinstance(leaves[effect.cell], Tensor) and effect.output is not None:
-                    inplace.rebind(leaves[effect.cell], outputs[effect.output])
+                _change_argument(leaves[effect.cell], effect, outputs)
                 continue
             if effect.output is None:
                 setattr(effect.cell, effect.attribute, None)
@@ -218,12 +226,12 @@ def build(
     trace = Trace(name, lifts=True)
     given: list[Variable] = []
     replaced = list(leaves)
-    with trace:
+    with trace, _witnessing() as made:
         for i, leaf in enumerate(leaves):
             aval = argument_aval(leaf)
             if aval is not None:
-                given.append(trace.new_input(aval, names[i]))
-                replaced[i] = Tensor(given[-1])
+                replaced[i] = _argument(trace, leaf, aval, names[i])
+                given.append(replaced[i]._variable)
         args, kwargs = pytree.unflatten(spec, replaced)
         results, result_spec = pytree.flatten(function(*args, **kwargs))
         outputs = [read(leaf) for leaf in results if isinstance(leaf, Tensor)]
@@ -233,6 +241,7 @@ def build(
         *(v for _, v in trace.grad_inputs),
         *(v for _, v in trace.hyper_inputs),
     ]
+    _refuse_kept(name, trace, made, [*results, *replaced, *(w.after for w in trace.writes)])
     effects = _effects(trace.writes, trace, len(given), outputs)
     effects += _changed_arguments(replaced, given, outputs)
     graph = Graph(inputs, drop_aliases(outputs, all_of_them=True), name)
@@ -264,10 +273,76 @@ def _changed_arguments(
     effects: list[Effect] = []
     inputs = set(given)
     for place, leaf in enumerate(replaced):
-        if isinstance(leaf, Tensor) and not is_leaf_cell(leaf) and leaf._variable not in inputs:
+        if not isinstance(leaf, Tensor):
+            continue
+        if leaf._variable not in inputs:
             effects.append(Effect(place, "_variable", len(outputs)))
             outputs.append(leaf._variable)
+        if leaf._grad is not None:
+            effects.append(Effect(place, "_grad", len(outputs)))
+            outputs.append(leaf._grad._variable)
     return effects
+
+
+def _change_argument(leaf: Any, effect: Effect, outputs: Sequence[Array]) -> None:
+    """Let an argument that is a tensor see what the function did to it."""
+    if not isinstance(leaf, Tensor) or effect.output is None:
+        return
+    if effect.attribute == "_grad":
+        accumulate(leaf, Variable(outputs[effect.output]))
+    else:
+        inplace.rebind(leaf, outputs[effect.output])
+
+
+def _argument(trace: Trace, leaf: Any, aval: Aval, name: str) -> Tensor:
+    """Return the tensor that stands for an argument while the function is traced."""
+    if not is_leaf_cell(leaf):
+        return Tensor(trace.new_input(aval, name))
+    variable = Leaf.abstract(aval, trace, requires_grad=True)
+    variable.name = name
+    if hasattr(leaf._variable, "hooks"):
+        variable.hooks = leaf._variable.hooks
+    stand_in = Tensor(variable)
+    variable.cell = weakref.ref(stand_in)
+    return stand_in
+
+
+@contextmanager
+def _witnessing() -> Iterator[list[weakref.ref[Any]]]:
+    """Collect the tensors that are made and then changed inside."""
+    before = Trace.witness
+    made: list[weakref.ref[Any]] = []
+    Trace.witness = made
+    try:
+        yield made
+    finally:
+        Trace.witness = before
+
+
+def _refuse_kept(
+    name: str, trace: Trace, made: Sequence[weakref.ref[Any]], given: Sequence[Any]
+) -> None:
+    """Raise TracerError if the function kept a tensor that it made and changed: state, but lost.
+
+    Such state must be made before, so that it is a tensor that the compiled function changes.
+    """
+    known = {id(leaf) for leaf in given}
+
+    def kept() -> list[Any]:
+        alive = [cell for reference in made if (cell := reference()) is not None]
+        return [
+            cell
+            for cell in alive
+            if id(cell) not in known and getattr(cell._variable, "trace", None) is trace
+        ]
+
+    if kept() and gc.collect() >= 0 and (left := kept()):
+        variable = left[0]._variable
+        raise TracerError(
+            f"compile: {name} kept a tensor that it made and changed ({variable.aval}"
+            f"{variable.made_by()}); make such state before the call, so that the compiled function can change it, or "
+            "return the tensor."
+        )
 
 
 def argument_array(leaf: Any) -> Array:
@@ -280,8 +355,6 @@ def argument_array(leaf: Any) -> Array:
 
 def argument_aval(leaf: Any) -> Aval | None:
     """Return the shape and dtype of an argument that becomes an input; None if it is static."""
-    if is_leaf_cell(leaf):
-        return None
     if type(leaf) is float:
         return Aval((), FLOAT64, weak=True)
     if not is_array(leaf):
@@ -290,7 +363,7 @@ def argument_aval(leaf: Any) -> Aval | None:
 
 
 def is_leaf_cell(leaf: Any) -> bool:
-    """Tell whether an argument is a tensor whose gradient is wanted: it is lifted as a cell."""
+    """Tell whether an argument is a tensor that collects its gradient."""
     return isinstance(leaf, Tensor) and isinstance(leaf._variable, Leaf)
 
 

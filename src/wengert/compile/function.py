@@ -114,13 +114,11 @@ def _is_recorded(leaf: Any) -> bool:
 
 
 def _leaf_key(leaf: Any) -> Any:
-    if is_leaf_cell(leaf):
-        return ("cell", id(leaf))
     if type(leaf) is float:
         return float
     aval = argument_aval(leaf)
     if aval is not None:
-        return aval.shape, aval.dtype
+        return aval.shape, aval.dtype, is_leaf_cell(leaf)
     try:
         hash(leaf)
     except TypeError:

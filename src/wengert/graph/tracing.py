@@ -1,14 +1,15 @@
 """A trace: one run of a function on variables without values, with a journal of its effects.
 
-Mutable cells (the user's tensors) are bindings to immutable variables. A trace keeps the bindings of
-the cells that were made before it in a journal of its own: the cells themselves stay as they are,
-for other threads and after an exception. What the journal holds at the end are the effects, which
-the transform carries out.
+Mutable cells (the user's tensors) are bindings to immutable variables. A trace keeps the bindings
+of the cells that were made before it in a journal of its own: the cells themselves stay as they
+are, for other threads and after an exception. What the journal holds at the end are the effects,
+which the transform carries out.
 """
 
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -94,6 +95,9 @@ class Trace:
     started = 0
     """How many traces were started: a cell made before a trace has a smaller stamp."""
 
+    witness: list[weakref.ref[Any]] | None = None
+    """The cells made and then changed while a function is compiled: those kept hold lost state."""
+
     def __init__(self, what: str, lifts: bool = False, draws: bool = True) -> None:
         self.what = what
         self.lifts = lifts
@@ -151,8 +155,10 @@ class Trace:
         """Bind an attribute of `cell`; for a cell made before, in this trace only."""
         if cell._stamp < self.number:
             self._bind(cell, attribute, value)
-        else:
-            setattr(cell, attribute, value)
+            return
+        setattr(cell, attribute, value)
+        if Trace.witness is not None:
+            Trace.witness.append(weakref.ref(cell))
 
     def read_grad(self, cell: Any) -> Any:
         """Return the gradient of `cell`; whether there is one is a guard.

@@ -89,6 +89,11 @@ def run(
 
 
 def _differentiable(name: str, position: int, leaf: Any) -> Variable:
+    if not (isinstance(leaf, Tensor | float | int) or hasattr(leaf, "__array__")):
+        raise DTypeError(
+            f"{name}: argument {position} holds {type(leaf).__name__}, which is no number; choose "
+            "the arguments to differentiate by through argnums."
+        )
     variable = read(leaf)
     if variable.dtype.kind != "f":
         raise DTypeError(
