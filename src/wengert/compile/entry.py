@@ -340,8 +340,8 @@ def _refuse_kept(
         variable = left[0]._variable
         raise TracerError(
             f"compile: {name} kept a tensor that it made and changed ({variable.aval}"
-            f"{variable.made_by()}); make such state before the call, so that the compiled function can change it, or "
-            "return the tensor."
+            f"{variable.made_by()}); make such state before the call, so that the compiled "
+            "function can change it, or return the tensor."
         )
 
 
