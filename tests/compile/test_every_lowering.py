@@ -34,6 +34,7 @@ NORMWISE = {
     **dict.fromkeys(("sum", "norm", "contract", "linear"), 8),
     "prod": 40,  # one rounding for each factor
     **dict.fromkeys(("logsumexp", "log_softmax", "logaddexp"), 16),
+    **dict.fromkeys(("class_loss", "class_loss_slope"), 16),
     **dict.fromkeys(("checkpoint", "custom"), 8),  # their samples call `sin`
 }
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.ops.peer_cases import (
     ROWS,
+    Array,
     Case,
     Draw,
     array,
@@ -17,6 +18,7 @@ from tests.ops.peer_cases import (
     distinct,
     emit,
     full_shapes,
+    integers,
     listed,
     lists,
     mask,
@@ -225,6 +227,36 @@ def along_axis(
 along_axis("softmax", ops.softmax, torch.softmax, of=lists)
 along_axis("log_softmax", ops.log_softmax, torch.log_softmax, of=lists)
 along_axis("max_with_index", ops.max_with_index, lambda x, a: tuple(torch.max(x, a)), distinct)
+
+
+def _classes(draw: Draw) -> tuple[Array, Array, int]:
+    x = array(draw, draw(lists))
+    axis = one_axis(draw, x.ndim) % x.ndim
+    if not x.shape[axis]:
+        x = np.ones((*x.shape[:axis], 2, *x.shape[axis + 1 :]))
+    of = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return x, integers(draw, of, 0, x.shape[axis]), axis
+
+
+@row("class_loss")
+def _(draw: Draw) -> Case:
+    x, target, axis = _classes(draw)
+
+    def theirs(x: Any, t: Any) -> Any:
+        return -torch.log_softmax(x, axis).gather(axis, t.unsqueeze(axis)).squeeze(axis)
+
+    return Case((x, target), emit("class_loss", axis=axis), theirs, (0,))
+
+
+@row("class_loss_slope")
+def _(draw: Draw) -> Case:
+    x, target, axis = _classes(draw)
+
+    def theirs(x: Any, t: Any) -> Any:
+        ones = torch.nn.functional.one_hot(t, x.shape[axis]).movedim(-1, axis)
+        return torch.softmax(x, axis) - ones
+
+    return Case((x, target), emit("class_loss_slope", axis=axis), theirs, (0,))
 
 
 @row("sort")

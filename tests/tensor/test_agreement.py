@@ -74,7 +74,54 @@ def pushed(x, y):
     return wg.jvp(lambda x: wg.tanh(x * y), (x,), (y * y,))[1]
 
 
-STATEFUL = [add_in_place, set_elements, checkpointed, batched, differentiated, pushed]
+@wg.custom_vjp
+def ruled(x, y):
+    return wg.sin(x) * y
+
+
+def _ruled_forward(x, y):
+    return ruled(x, y), (wg.cos(x), wg.sin(x), y)
+
+
+def _ruled_backward(residuals, bar):
+    cosine, sine, y = residuals
+    return bar * cosine * y, bar * sine
+
+
+ruled.defvjp(_ruled_forward, _ruled_backward)
+
+
+@wg.custom_jvp
+def stated(x, y):
+    return wg.tanh(x * y)
+
+
+@stated.defjvp
+def _stated_pushforward(primals, tangents):
+    (x, y), (x_dot, y_dot) = primals, tangents
+    value = stated(x, y)
+    return value, (1 - value * value) * (x_dot * y + x * y_dot)
+
+
+def curved(x, y):
+    return wg.hessian(lambda x: wg.sum(wg.sin(x) * x * y))(x) @ y
+
+
+def walked_back(x, y):
+    moved = (x * 1).detach().requires_grad_()
+    wg.sum(wg.sin(moved) * y).backward(create_graph=True, inputs=[moved])
+    return moved.grad * x
+
+
+def saved_lanes(x, y):
+    lane = wg.checkpoint(lambda a: wg.sum(wg.tanh(a * x) * y))
+    return wg.vmap(lane)(wg.outer(y, x))
+
+
+STATEFUL = [
+    *(add_in_place, set_elements, checkpointed, batched, differentiated, pushed),
+    *(ruled, stated, curved, walked_back, saved_lanes),
+]
 
 
 def program(seed):

@@ -266,6 +266,18 @@ def test_what_was_stopped_stays_stopped(f, rewritten):
     assert required.grad.tolist() == [3.0, 4.0]
 
 
+@pytest.mark.parametrize("rewritten", REWRITES.values(), ids=REWRITES)
+@pytest.mark.parametrize(
+    "f", [lambda x: wg.stop_gradient(x * x), wg.stop_gradient, lambda x: (2 * x).detach()]
+)
+def test_result_that_was_stopped_stays_stopped(f, rewritten):
+    x, g = wg.tensor([3.0, 4.0], requires_grad=True), rewritten(f)
+    assert not g(x).requires_grad
+    assert wg.grad(lambda x: wg.sum(g(x) * x))(x.detach()).tolist() == f(x).tolist()
+    wg.sum(g(x) * x).backward()
+    assert x.grad.tolist() == f(x).tolist()
+
+
 def test_changes_in_place_inside_a_transform():
     def f(x):
         y = x * 1.0

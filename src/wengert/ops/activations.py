@@ -53,7 +53,8 @@ def _shifted(x: Array, axes: Axes) -> Array:
     return np.asarray(x - np.where(np.isfinite(top), top, x.dtype.type(0)))
 
 
-def _evaluate_softmax(x: Array, axes: Axes) -> Any:
+def evaluate_softmax(x: Array, axes: Axes) -> Any:
+    """Evaluate the softmax with NumPy."""
     e = np.exp(_shifted(x, axes))
     return e / np.add.reduce(e, axis=axes, keepdims=True)
 
@@ -68,7 +69,8 @@ def _total(x: Variable, axes: Axes) -> Variable:
     return aligned(emit("sum", x, axes=axes), axes, x.shape)
 
 
-def _pull_softmax(y_bar: Variable, y: Variable, axes: Axes) -> Variable:
+def pull_softmax(y_bar: Variable, y: Variable, axes: Axes) -> Variable:
+    """Return the Jacobian of the softmax, whose output is `y`, times `y_bar`."""
     weighted = cotangent_mul(y_bar, y)
     return weighted - y * _total(weighted, axes)
 
@@ -141,8 +143,8 @@ def _define_softmax(
 
 softmax_p = _define_softmax(
     "softmax",
-    _evaluate_softmax,
-    _jacobian_rules(_pull_softmax, _pull_softmax),
+    evaluate_softmax,
+    _jacobian_rules(pull_softmax, pull_softmax),
     r"\operatorname{{softmax}}({0})",
     lower_reductions.softmax,
 )

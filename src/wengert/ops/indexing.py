@@ -203,23 +203,31 @@ def _grid(length: int, trailing: int) -> Array:
     return np.arange(length).reshape((length,) + (1,) * trailing)
 
 
-def _locations(
+@lru_cache(maxsize=256)
+def _indexed_first(rank: int, axes: Axes, batch_axes: Axes) -> Axes | None:
+    """Return the order that puts the indexed axes first; None if they stand there already."""
+    rest = tuple(i for i in range(rank) if i not in axes and i not in batch_axes)
+    order = (*batch_axes, *axes, *rest)
+    return None if order == tuple(range(rank)) else order
+
+
+def locations(
     x: Array, indices: tuple[Array, ...], axes: Axes, batch_axes: Axes
 ) -> tuple[Array, tuple[Array, ...]]:
     """Return a view of `x` with the indexed axes in front, and the key into it."""
     paired = indices[0].shape[: len(batch_axes)]
     if batch_axes and paired != tuple(x.shape[axis] for axis in batch_axes):
         raise ValueError("the indices do not fit")  # the shape rule says it better
-    rest = tuple(i for i in range(x.ndim) if i not in axes and i not in batch_axes)
-    order = (*batch_axes, *axes, *rest)
-    view = x if order == tuple(range(x.ndim)) else x.transpose(order)
+    order = _indexed_first(x.ndim, axes, batch_axes)
+    view = x if order is None else x.transpose(order)
     rank = indices[0].ndim
     grids = tuple(_grid(n, rank - 1 - place) for place, n in enumerate(paired))
     return view, grids + indices
 
 
-def _evaluate_gather(x: Array, *indices: Array, axes: Axes, batch_axes: Axes) -> Any:
-    view, key = _locations(x, indices, axes, batch_axes)
+def evaluate_gather(x: Array, *indices: Array, axes: Axes, batch_axes: Axes) -> Any:
+    """Evaluate a gather with NumPy."""
+    view, key = locations(x, indices, axes, batch_axes)
     return view[key]
 
 
@@ -283,7 +291,7 @@ gather_p = register(
         name="gather",
         notation="{0}[{1}]",
         infer=_infer_gather,
-        evaluate=_evaluate_gather,
+        evaluate=evaluate_gather,
         derivative=Linear(_transpose_gather),
         batch=_batch_gather,
         samples=_gather_samples(updating=False),
@@ -308,7 +316,7 @@ def _infer_scatter_add(
 def _scatter_add_inplace(
     buffer: Array, update: Array, *indices: Array, axes: Axes, batch_axes: Axes
 ) -> Array:
-    view, key = _locations(buffer, indices, axes, batch_axes)
+    view, key = locations(buffer, indices, axes, batch_axes)
     if indices[0].ndim == len(batch_axes):
         view[key] += update  # each place is named once; `numpy.add.at` takes several times as long
     else:

@@ -17,10 +17,11 @@ from wengert.graph.variable import Variable
 from wengert.ops import compare
 from wengert.ops.activations import log_softmax, softplus
 from wengert.ops.arithmetic import absolute, multiply
+from wengert.ops.classification import class_loss_p
 from wengert.ops.convert import VariableLike, as_variable, cast, floating, promoted
 from wengert.ops.derivatives import emit
 from wengert.ops.indexing import take, take_at
-from wengert.ops.reduce import logsumexp_p, sum
+from wengert.ops.reduce import sum
 from wengert.ops.shape import reshape
 from wengert.ops.shapes import without_axes
 from wengert.ops.statistics import mean
@@ -245,8 +246,10 @@ def _index_loss(
         target = cast(target, INT64)
         valid = compare.not_equal(target, options.ignore_index)  # type: ignore[arg-type]
         target = compare.where(valid, target, 0)
-    picked = take_at(x, target, axis)
-    loss = -picked if normalised else bind(logsumexp_p, (x,), {"axes": (axis,)}) - picked
+    if normalised:
+        loss = -take_at(x, target, axis)
+    else:
+        loss = bind(class_loss_p, (x, target), {"axis": axis})
     if options.weight is not None:
         factor = take(options.weight, target)
         loss = loss * factor

@@ -94,7 +94,7 @@ def index_of(relation: str) -> Callable[..., View]:
     return lambda kernels, x, axis: with_index(kernels, x, axis, relation)[1]
 
 
-def _spread(kernels: Kernels, y: View, axes: Axes, x: View) -> View:
+def spread(kernels: Kernels, y: View, axes: Axes, x: View) -> View:
     """Return a reduction of `x` over `axes`, repeated to the shape of `x`."""
     steps = iter(y.strides)
     strides = [0 if i in axes else next(steps) for i in range(len(x.shape))]
@@ -109,7 +109,7 @@ def _finite_top(kernels: Kernels, x: View, axes: Axes) -> View:
 
 def _exponentials(kernels: Kernels, x: View, axes: Axes, top: View) -> View:
     """Return the sum of ``exp(x - top)``."""
-    wide = _spread(kernels, top, axes, x)
+    wide = spread(kernels, top, axes, x)
     return kernels.reduce(
         adding(x.dtype),
         axes,
@@ -135,10 +135,10 @@ def softmax(kernels: Kernels, x: View, axes: Axes) -> View:
     """Lower the exponentials divided by their sum."""
     top = _finite_top(kernels, x, axes)
     part = kernels.map(
-        lambda e, v, t: e.call("exp", e.sub(v, t)), x, _spread(kernels, top, axes, x), cost=10
+        lambda e, v, t: e.call("exp", e.sub(v, t)), x, spread(kernels, top, axes, x), cost=10
     )
     whole = kernels.reduce(adding(x.dtype), axes, part)[0]
-    return kernels.map(lambda e, p, s: e.div(p, s), part, _spread(kernels, whole, axes, x))
+    return kernels.map(lambda e, p, s: e.div(p, s), part, spread(kernels, whole, axes, x))
 
 
 def log_softmax(kernels: Kernels, x: View, axes: Axes) -> View:
@@ -149,8 +149,8 @@ def log_softmax(kernels: Kernels, x: View, axes: Axes) -> View:
     return kernels.map(
         lambda e, v, t, s: e.sub(e.sub(v, t), s),
         x,
-        _spread(kernels, top, axes, x),
-        _spread(kernels, level, axes, x),
+        spread(kernels, top, axes, x),
+        spread(kernels, level, axes, x),
     )
 
 
@@ -175,7 +175,7 @@ def norm(kernels: Kernels, x: View, axes: Axes) -> View:
         return (e.mul(part, part),)
 
     scaled = kernels.reduce(
-        adding(x.dtype), axes, x, _spread(kernels, scale, axes, x), lift=square, dtypes=(x.dtype,)
+        adding(x.dtype), axes, x, spread(kernels, scale, axes, x), lift=square, dtypes=(x.dtype,)
     )[0]
     return kernels.map(
         lambda e, p, q, s: e.where(inside(e, p, least), e.sqrt(p), e.mul(e.sqrt(q), s)),

@@ -120,7 +120,8 @@ def _infer_logsumexp(x: Aval, axes: Axes) -> Aval:
     return Aval(without_axes(x.shape, axes), x.dtype)
 
 
-def _evaluate_logsumexp(x: Array, axes: Axes) -> Any:
+def evaluate_logsumexp(x: Array, axes: Axes) -> Any:
+    """Evaluate the logarithm of the sum of exponentials with NumPy."""
     top = np.maximum.reduce(x, axis=axes, keepdims=True, initial=-np.inf)
     result = np.log(np.add.reduce(np.exp(x - top), axis=axes))
     result = result + top.reshape(result.shape)
@@ -142,7 +143,7 @@ logsumexp_p = register(
         name="logsumexp",
         notation=r"\log \sum e^{{{0}}}",
         infer=_infer_logsumexp,
-        evaluate=_evaluate_logsumexp,
+        evaluate=evaluate_logsumexp,
         derivative=WeightedReduction(_softmax_weights),
         batch=batch_by_axes,
         samples=_samples(((0, 3), (1,))),
