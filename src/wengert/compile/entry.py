@@ -18,7 +18,7 @@ from wengert.graph.dtypes import FLOAT64, Array, check_dtype
 from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph, drop_aliases, evaluate
 from wengert.graph.tracing import Guard, Trace, Write
-from wengert.graph.variable import Aval, Leaf, Variable
+from wengert.graph.variable import Aval, Closed, Leaf, Variable
 from wengert.tensor import inplace, pytree
 from wengert.tensor.backward import accumulate
 from wengert.tensor.tensor import Tensor
@@ -157,12 +157,15 @@ class Entry:
         Only those of a function without effects: a training step has changed what it read.
         """
         if self.effects or not any(v.requires_grad for v in self.graph.outputs):
-            return [Variable(array) for array in outputs]
+            return [
+                (Closed if v.requires_grad else Variable)(array)
+                for v, array in zip(self.graph.outputs, outputs, strict=True)
+            ]
         arguments = [leaf for leaf in leaves if argument_aval(leaf) is not None]
         last = len(arguments) + len(self.cells)
         given = (
             *(
-                leaf._variable if isinstance(leaf, Tensor) else Variable(array)
+                leaf._variable if isinstance(leaf, Tensor) else Variable(array.copy())
                 for leaf, array in zip(arguments, inputs, strict=False)
             ),
             *(captured.tensor()._variable for captured in self.cells),
@@ -244,7 +247,7 @@ def build(
     _refuse_kept(name, trace, made, [*results, *replaced, *(w.after for w in trace.writes)])
     effects = _effects(trace.writes, trace, len(given), outputs)
     effects += _changed_arguments(replaced, given, outputs)
-    graph = Graph(inputs, drop_aliases(outputs, all_of_them=True), name)
+    graph = Graph(inputs, drop_aliases(outputs), name)
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
     places = iter(range(len(outputs)))
     return Entry(

@@ -168,21 +168,14 @@ def stops_gradient(op: Operation, results: Sequence[Variable]) -> bool:
     return any(x.requires_grad for x in op.inputs) and not any(v.requires_grad for v in results)
 
 
-def drop_aliases(outputs: Sequence[Variable], all_of_them: bool) -> tuple[Variable, ...]:
+def drop_aliases(outputs: Sequence[Variable]) -> tuple[Variable, ...]:
     """Take the aliases out of the operations that lead to `outputs`; return what is meant by them.
 
     Transforms isolate their inputs by aliases, which keep nested derivatives apart. Only once the
     outermost trace has ended, and nothing inside it can be differentiated again on its own, may
-    they be taken out. The operations are changed in place.
-
-    Parameters
-    ----------
-    outputs : sequence of Variable
-        Where to start.
-    all_of_them : bool
-        Also those that stop gradients, for a graph that will not be differentiated.
+    they be taken out. Those that stop gradients stay. The operations are changed in place.
     """
-    meant = tuple(_without_alias(v, all_of_them) for v in outputs)
+    meant = tuple(_without_alias(v) for v in outputs)
     seen: set[Operation] = set()
     stack = [v.op for v in meant if v.value is None and v.op is not None]
     while stack:
@@ -190,18 +183,18 @@ def drop_aliases(outputs: Sequence[Variable], all_of_them: bool) -> tuple[Variab
         if op in seen:
             continue
         seen.add(op)
-        op.inputs = tuple(_without_alias(x, all_of_them) for x in op.inputs)
+        op.inputs = tuple(_without_alias(x) for x in op.inputs)
         stack.extend(x.op for x in op.inputs if x.value is None and x.op is not None)
     return meant
 
 
-def _without_alias(variable: Variable, all_of_them: bool) -> Variable:
+def _without_alias(variable: Variable) -> Variable:
     """Follow aliases back to the variable meant."""
     while variable.value is None and variable.op is not None:
         if variable.op.primitive.name != "alias":
             break
         (source,) = variable.op.inputs
-        if source.requires_grad and not variable.requires_grad and not all_of_them:
+        if source.requires_grad and not variable.requires_grad:
             break
         variable = source
     return variable

@@ -16,7 +16,7 @@ from wengert.ad.tape import record_tape
 from wengert.graph.bind import bind
 from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
-from wengert.graph.variable import Leaf, Variable
+from wengert.graph.variable import Closed, Leaf, Variable
 from wengert.ops.arithmetic import add
 from wengert.ops.convert import as_variable
 from wengert.ops.creation import full
@@ -37,6 +37,12 @@ def backward(
 ) -> None:
     """Carry out `Tensor.backward`."""
     y = tensor._read()
+    if isinstance(y, Closed):
+        raise RuntimeError(
+            "backward: this tensor is the result of a compiled function that changed other tensors "
+            "(parameters, random numbers), so no derivative passes through it; call backward() "
+            "inside the compiled function."
+        )
     if not y.requires_grad:
         raise RuntimeError(
             "backward: this tensor does not depend on any tensor that requires gradients, so "

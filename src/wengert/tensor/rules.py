@@ -155,15 +155,16 @@ class custom_vjp:
             self._tracing.discard(thread)
         _refuse_captures(name, graph)
         count, end = specs["count"], len(graph.outputs) - len(effects)
+        counts = [sum(map(is_array, pytree.flatten(argument)[0])) for argument in args]
 
         def pullback(
             xs: tuple[Variable, ...], ys: Sequence[Variable], bars: Sequence[Variable]
         ) -> Sequence[Variable]:
             kept = iter(ys[count:end])
-            leaves = [Tensor(next(kept)) if is_array(x) else x for x in specs["rest"]]
+            leaves = [Tensor(next(kept)) if x is _ARRAY else x for x in specs["rest"]]
             residuals = pytree.unflatten(specs["residuals"], leaves)
             cotangent = pytree.unflatten(specs["value"], [Tensor(v) for v in bars])
-            return _cotangents(name, args, backward(residuals, cotangent), xs)
+            return _cotangents(name, counts, backward(residuals, cotangent), xs)
 
         rules = {"pullback": pullback, "pushforward": transposed(pullback, "ys", count)}
         made = bind(custom_p, tuple(inputs), {"graph": graph, "count": count, **rules})
@@ -185,7 +186,7 @@ class custom_vjp:
                 )
             leaves, specs["value"] = pytree.flatten(pair[0])
             rest, specs["residuals"] = pytree.flatten(pair[1])
-            specs["count"], specs["rest"] = len(leaves), rest
+            specs["count"], specs["rest"] = len(leaves), _statics(rest)
             return [*leaves, *(leaf for leaf in rest if is_array(leaf))]
 
         return both
@@ -229,10 +230,11 @@ class custom_jvp:
         rule = self._rule
         count = len(graph.outputs) - len(effects)
         leaves, arg_spec = pytree.flatten(args)
+        statics = _statics(leaves)
         places = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
 
         def arguments(values: Sequence[Variable]) -> Any:
-            filled = list(leaves)
+            filled = list(statics)
             for place, v in zip(places, values, strict=True):
                 filled[place] = Tensor(v)
             return pytree.unflatten(arg_spec, filled)
@@ -249,6 +251,14 @@ class custom_jvp:
         return pytree.unflatten(spec, [Tensor(v) for v in _carry_out(effects, made)])
 
 
+_ARRAY = object()
+"""Stands for an array among leaves that a rule remembers: it must not keep the array alive."""
+
+
+def _statics(leaves: Sequence[Any]) -> list[Any]:
+    return [_ARRAY if is_array(leaf) else leaf for leaf in leaves]
+
+
 def _carry_out(effects: Sequence[Any], made: Sequence[Variable]) -> Sequence[Variable]:
     """Give the cells that were written their new values; return the other outputs."""
     count = len(made) - len(effects)
@@ -258,19 +268,18 @@ def _carry_out(effects: Sequence[Any], made: Sequence[Variable]) -> Sequence[Var
 
 
 def _cotangents(
-    name: str, args: tuple[Any, ...], found: Any, xs: Sequence[Variable]
+    name: str, counts: Sequence[int], found: Any, xs: Sequence[Variable]
 ) -> Sequence[Variable]:
     """Return what a rule gave, one for each array among the arguments; None is zero."""
     given = tuple(found) if isinstance(found, list | tuple) else (found,)
-    if len(given) != len(args):
+    if len(given) != len(counts):
         raise ValueError(
-            f"{name}: its rule must return one cotangent for each of its {len(args)} arguments, "
+            f"{name}: its rule must return one cotangent for each of its {len(counts)} arguments, "
             f"got {len(given)}."
         )
     remaining = iter(xs)
     result: list[Variable] = []
-    for argument, bar in zip(args, given, strict=True):
-        arrays = sum(is_array(leaf) for leaf in pytree.flatten(argument)[0])
+    for arrays, bar in zip(counts, given, strict=True):
         mine = [next(remaining) for _ in range(arrays)]
         smooth = [x for x in mine if x.dtype.kind == "f"]
         bars = [read(leaf) for leaf in pytree.flatten(bar)[0] if is_array(leaf)]

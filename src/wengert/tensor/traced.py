@@ -143,7 +143,7 @@ def trace(function: Callable[..., Any]) -> Callable[..., TracedGraph]:
 
 def _outermost(run: Trace, outputs: Sequence[Variable]) -> Sequence[Variable]:
     """Return `outputs` without aliases, unless an outer trace may differentiate them again."""
-    return outputs if run.parent is not None else drop_aliases(outputs, all_of_them=False)
+    return outputs if run.parent is not None else drop_aliases(outputs)
 
 
 def is_array(leaf: Any) -> bool:
