@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wengert.ad.tape import record_tape
-from wengert.graph.mode import THREAD, recording
+from wengert.graph.mode import THREAD, emitting, recording
 from wengert.graph.variable import Variable
 
 
@@ -43,13 +43,9 @@ def jvp(
     dots: dict[Variable, Variable] = {
         x: x_dot for x, x_dot in zip(wrt, tangents, strict=True) if x_dot is not None
     }
-    before = THREAD.now.origin
-    try:
-        with recording(THREAD.now.recording and outer):
-            for v in tape.results:
-                _push_one(v, dots)
-    finally:
-        THREAD.now.origin = before
+    with emitting(THREAD.now.origin), recording(THREAD.now.recording and outer):
+        for v in tape.results:
+            _push_one(v, dots)
     return [dots.get(y) for y in outputs], outer
 
 

@@ -83,11 +83,6 @@ def check_dtype(dtype: npt.DTypeLike) -> DType:
     return chosen
 
 
-def is_float(dtype: DType) -> bool:
-    """Tell whether values of `dtype` can carry a derivative."""
-    return dtype.kind == "f"
-
-
 def promote(a: DType, b: DType) -> DType:
     """Return the dtype of an operation between arrays of two strong dtypes."""
     if a == b:

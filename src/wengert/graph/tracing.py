@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from wengert.graph.errors import TracerError
 from wengert.graph.mode import THREAD
@@ -21,14 +21,6 @@ from wengert.graph.variable import Aval, Leaf, Variable, next_serial
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Cell(Protocol):
-    """A mutable binding to a variable, with a gradient beside it."""
-
-    _variable: Variable
-    _grad: Any
-    _stamp: int
 
 
 @dataclass(slots=True)
