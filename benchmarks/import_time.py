@@ -32,6 +32,13 @@ class AbsentError(Exception):
     """A module that cannot be imported here; the message says why."""
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of an import: bytecode is written, so that warming up warms it."""
+    pinned = pinned_environment(1)
+    pinned.pop("PYTHONDONTWRITEBYTECODE", None)
+    return pinned
+
+
 def import_seconds(module: str) -> float:
     """Import a module in a new interpreter and return the seconds that the statement took.
 
@@ -43,7 +50,7 @@ def import_seconds(module: str) -> float:
     done = subprocess.run(
         [sys.executable, "-c", CODE.format(module=module)],
         cwd=ROOT,
-        env=pinned_environment(1),
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
