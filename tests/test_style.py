@@ -1,4 +1,4 @@
-"""The house style that no linter checks: sizes, examples, imports, what the text may not name."""
+"""The house style that no linter checks: sizes, examples, what the text may not name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import ast
 import inspect
 import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -34,9 +32,6 @@ WITHOUT_EXAMPLE = {
     "ShapeError": "an error, met rather than used",
     "TracerError": "an error, met rather than used",
 }
-
-# Loaded when used, not by `import wengert`.
-HEAVY = {"click", "llvmlite", "rich", "safetensors", "scipy"}
 
 PLACES = re.compile(r"(?<![\w.~$}])/(?P<top>home|opt|root|tmp|Users|work)/")
 REGISTRIES = re.compile(r"(?i)\b(?:pypi|pythonhosted|anaconda|download\.pytorch)\.org\b|\bfile://")
@@ -120,47 +115,6 @@ def test_no_exception_from_the_rule_is_out_of_date():
 
 def test_version_is_stated_alike():
     assert wengert.__version__ == PROJECT["project"]["version"]
-
-
-# --- Imports --------------------------------------------------------------------------------------
-
-
-def python(code, *arguments):
-    """Run code in a fresh interpreter, warnings being errors, and return what it printed."""
-    command = [sys.executable, "-W", "error", "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_import_leaves_heavy_parts_for_later():
-    loaded = python("import sys, wengert; print(*sys.modules)").split()
-    assert "wengert" in loaded
-    assert sorted(HEAVY & set(loaded)) == []
-
-
-# `import wengert` always comes first; each module is then imported in a copy of that process.
-IMPORT_EACH = """
-import importlib, os, sys, wengert
-
-for name in sys.argv[1:]:
-    if os.fork() == 0:
-        try:
-            importlib.import_module(name)
-        except BaseException as error:
-            print(f"{name}: {type(error).__name__}: {error}", flush=True)
-        os._exit(0)
-    os.wait()
-"""
-
-
-def test_each_module_can_be_imported_first():
-    modules = []
-    for path in SOURCES:
-        parts = path.relative_to(ROOT / "src").with_suffix("").parts
-        if parts[-1] != "__main__":  # runs the program
-            modules.append(".".join(parts).removesuffix(".__init__"))
-    assert python(IMPORT_EACH, *modules) == ""
 
 
 # --- What the text may not name -------------------------------------------------------------------

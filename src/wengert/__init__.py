@@ -144,19 +144,24 @@ from wengert.tensor.traced import TracedGraph, trace
 from wengert.tensor.transforms import grad, hvp, jvp, stop_gradient, value_and_grad, vjp
 from wengert.tensor.vmap import hessian, jacobian, vmap
 
-if TYPE_CHECKING:
-    from wengert import data, interop, nn, optim, train
-
 __version__ = "0.1.0"
 
-_MODULES = {"data", "interop", "nn", "optim", "train"}
+_LATER = ("data", "interop", "nn", "optim", "train")
+
+if TYPE_CHECKING:
+    from wengert import data, interop, nn, optim, train
+else:  # unseen by type checkers, which would take any name for one that it finds
+
+    def __getattr__(name: str) -> Any:
+        """Import the heavy parts when they are first used."""
+        if name in _LATER:
+            return importlib.import_module(f"wengert.{name}")
+        raise AttributeError(f"module 'wengert' has no attribute {name!r}")
 
 
-def __getattr__(name: str) -> Any:
-    """Import the heavy parts when they are first used."""
-    if name in _MODULES:
-        return importlib.import_module(f"wengert.{name}")
-    raise AttributeError(f"module 'wengert' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    """List what is loaded and what is not yet, so that completion offers both."""
+    return sorted({*globals(), *_LATER})
 
 
 __all__ = [

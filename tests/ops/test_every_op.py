@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,7 +49,7 @@ def test_integers_and_bool_where_accepted(primitive: Primitive, dtype: str) -> N
         inputs = list(sample.inputs)
         if primitive.name == "pow":  # NumPy refuses integers to negative powers
             inputs[1] = abs(inputs[1])
-        check_infer(primitive, replace(sample, inputs=tuple(inputs)))
+        check_infer(primitive, sample._replace(inputs=tuple(inputs)))
 
 
 @every_primitive

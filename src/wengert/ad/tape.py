@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wengert.graph.bind import bind
 from wengert.graph.errors import GraphFreedError
@@ -13,8 +13,7 @@ from wengert.graph.variable import Operation, Variable, next_serial
 from wengert.ops.shape import alias_p
 
 
-@dataclass(slots=True)
-class Tape:
+class Tape(NamedTuple):
     """A part of the Wengert list.
 
     Attributes

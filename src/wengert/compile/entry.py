@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from wengert.ad.call import record_call
+from wengert.compile.arguments import argument_array, argument_aval, contiguous, is_leaf_cell
 from wengert.compile.settings import SETTINGS
 from wengert.graph import sharing
-from wengert.graph.dtypes import FLOAT64, Array, check_dtype
+from wengert.graph.dtypes import Array
 from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph, drop_aliases, evaluate
 from wengert.graph.tracing import Guard, Trace, Write
@@ -22,7 +23,6 @@ from wengert.graph.variable import Aval, Closed, Leaf, Variable
 from wengert.tensor import inplace, pytree
 from wengert.tensor.backward import accumulate
 from wengert.tensor.tensor import Tensor
-from wengert.tensor.traced import is_array
 from wengert.tensor.transforms import read
 
 
@@ -51,12 +51,6 @@ class Captured:
     def tensor(self) -> Any:
         """Return the tensor as it is now."""
         return self.cell._grad if self.is_grad else self.cell
-
-
-def contiguous(variable: Variable) -> Array:
-    """Return the value of `variable` in C order."""
-    value = variable.concrete("a compiled function")
-    return value if value.flags.c_contiguous else np.array(value, order="C")
 
 
 @dataclass(slots=True)
@@ -346,28 +340,6 @@ def _refuse_kept(
             f"{variable.made_by()}); make such state before the call, so that the compiled "
             "function can change it, or return the tensor."
         )
-
-
-def argument_array(leaf: Any) -> Array:
-    """Return the array of an argument that is an input."""
-    if isinstance(leaf, Tensor):
-        return contiguous(leaf._variable)
-    dtype = np.float64 if type(leaf) is float else None
-    return np.require(leaf, dtype, "C")
-
-
-def argument_aval(leaf: Any) -> Aval | None:
-    """Return the shape and dtype of an argument that becomes an input; None if it is static."""
-    if type(leaf) is float:
-        return Aval((), FLOAT64, weak=True)
-    if not is_array(leaf):
-        return None
-    return Aval(tuple(leaf.shape), check_dtype(leaf.dtype))
-
-
-def is_leaf_cell(leaf: Any) -> bool:
-    """Tell whether an argument is a tensor that collects its gradient."""
-    return isinstance(leaf, Tensor) and isinstance(leaf._variable, Leaf)
 
 
 def _effects(

@@ -10,15 +10,18 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from wengert.compile.entry import Entry, argument_aval, build, is_leaf_cell
+from wengert.compile.arguments import argument_aval, is_leaf_cell
 from wengert.compile.settings import default_threads
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import argument_names
+
+if TYPE_CHECKING:
+    from wengert.compile.entry import Entry
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
 
@@ -78,6 +81,8 @@ class CompiledFunction:
             if broken is None:
                 return entry
             reason = f"changed: {broken}"
+        from wengert.compile.entry import build
+
         names = argument_names(self.function, args, kwargs)
         entry = build(self.function, self._name, leaves, spec, names, self.threads)
         entries.append(entry)

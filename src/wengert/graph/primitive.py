@@ -8,8 +8,9 @@ forward mode, higher order, vmap, compilation, printing, the registry test) read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,8 +25,7 @@ Kind: TypeAlias = Literal["kink", "jump", "pole", "domain", "indeterminate"]
 Intervals: TypeAlias = tuple[tuple[float, float] | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Indexed:
+class Indexed(NamedTuple):
     """A cotangent that touches only a part of its variable, kept in that form.
 
     The backward pass adds it into the accumulation buffer through `primitive`, called with the
@@ -80,8 +80,7 @@ class Batching(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Nonsmooth:
+class Nonsmooth(NamedTuple):
     """A set of points where the derivative of a primitive is undefined.
 
     Attributes
@@ -102,8 +101,7 @@ class Nonsmooth:
     interval: Intervals | Callable[..., Intervals] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """Inputs at which the registry test tries a primitive.
 
     Attributes
@@ -117,7 +115,7 @@ class Sample:
     """
 
     inputs: tuple[Array, ...]
-    params: Params = field(default_factory=dict)
+    params: Params = MappingProxyType({})
     differentiable: tuple[int, ...] = (0,)
 
 

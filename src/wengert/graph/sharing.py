@@ -9,7 +9,6 @@ refuses to use a value that has changed.
 from __future__ import annotations
 
 import weakref
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +62,8 @@ def _record(owner: Array) -> _Shared | None:
 
 def fingerprint(value: Array) -> int:
     """Return a number that changes when the bytes of `value` change."""
+    import zlib
+
     return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
 
 

@@ -7,13 +7,12 @@ operation, so recording keeps the pair (code object, instruction offset) and dec
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import CodeType
 from typing import TypeAlias
 
 Source: TypeAlias = tuple[CodeType, int]
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+_PACKAGE = __file__.rpartition("graph")[0]
 
 
 def caller() -> Source | None:
@@ -43,4 +42,6 @@ def describe(source: Source | None) -> str:
     """Return ``file.py:12``, or an empty string where the line is unknown."""
     if source is None:
         return ""
+    from pathlib import Path
+
     return f"{Path(source[0].co_filename).name}:{line_number(source)}"

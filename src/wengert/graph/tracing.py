@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 from wengert.graph.errors import TracerError
 from wengert.graph.mode import THREAD
@@ -33,8 +33,7 @@ class Write:
     after: Any = None
 
 
-@dataclass(slots=True)
-class Guard:
+class Guard(NamedTuple):
     """Something that the traced function read and that its graph depends on."""
 
     what: str

@@ -8,7 +8,6 @@ transposes of a contraction are contractions with the same labels exchanged.
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -26,7 +25,7 @@ from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Multilinear, emit
 from wengert.ops.shapes import normalize_axis, same_dtype
 
-_LABELS = string.ascii_lowercase + string.ascii_uppercase
+_LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @lru_cache(maxsize=4096)

@@ -14,8 +14,7 @@ primitives are reached through the registry, since they are defined with these v
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -279,8 +278,7 @@ class WeightedReduction:
         return emit("sum", product, axes=params["axes"])  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """A pullback and a pushforward stated each, with the signatures of `Derivative`."""
 
     pullback: Callable[..., Any]

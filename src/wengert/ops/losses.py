@@ -6,7 +6,7 @@ Shapes never broadcast silently: a loss between ``(32, 1)`` and ``(32,)`` is an 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -149,8 +149,7 @@ def binary_cross_entropy_with_logits(
     return _reduced(loss, reduction)
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
+class _Options(NamedTuple):
     """What a loss over classes does besides looking up the target class."""
 
     weight: Variable | None

@@ -9,8 +9,7 @@ a loop. The native compiler provides the two protocols; nothing here knows LLVM.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from wengert.graph.dtypes import DType
 from wengert.graph.graph import Graph
@@ -150,8 +149,7 @@ class Expressions(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reducer:
+class Reducer(NamedTuple):
     """An associative and commutative operation on states of one or more scalars.
 
     Attributes

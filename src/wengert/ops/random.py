@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,14 +57,16 @@ from wengert.ops.sorting import argsort
 UINT32: DType = np.dtype(np.uint32)
 _BLOCK_BYTES = 32
 _STATE_WORDS = 3
+_EMPTY_BUFFER = np.zeros(4, np.uint64)
 
 
 class _Generator(threading.local):
     """NumPy's Philox, one for each thread: setting its state costs less than making one."""
 
-    def __init__(self) -> None:
-        self.philox = np.random.Philox(0)
-        self.buffer = np.zeros(4, np.uint64)
+    @cached_property
+    def philox(self) -> np.random.Philox:
+        """The generator, made at the first draw: only that loads `numpy.random`."""
+        return np.random.Philox(0)
 
     def words(self, state: Array, count: int) -> Array:
         """Return the first `count` words of 64 bits that follow `state`."""
@@ -71,7 +74,7 @@ class _Generator(threading.local):
         self.philox.state = {
             "bit_generator": "Philox",
             "state": {"counter": (counter, 0, 0, 0), "key": (low, high)},  # type: ignore[typeddict-item]
-            "buffer": self.buffer,
+            "buffer": _EMPTY_BUFFER,
             "buffer_pos": 4,
             "has_uint32": 0,
             "uinteger": 0,

@@ -10,9 +10,8 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -210,8 +209,7 @@ def _pair(name: str, what: str, value: Pair, least: int) -> tuple[int, int]:
     return operator.index(pair[0]), operator.index(pair[1])
 
 
-@dataclass(frozen=True, slots=True)
-class _Geometry:
+class _Geometry(NamedTuple):
     """How windows lie on an image; each pair is for height and width."""
 
     sizes: tuple[int, int]

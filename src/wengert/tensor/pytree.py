@@ -6,7 +6,6 @@ call `backward` do not need it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,15 +71,16 @@ def paths(tree: Any) -> list[str]:
 
 
 def _is_container(leaf: Any) -> bool:
-    return hasattr(type(leaf), "__wengert_flatten__") or (
-        dataclasses.is_dataclass(leaf) and not isinstance(leaf, type)
-    )
+    kind = type(leaf)
+    return hasattr(kind, "__wengert_flatten__") or hasattr(kind, "__dataclass_fields__")
 
 
 def _register_container(kind: type) -> None:
     if hasattr(kind, "__wengert_flatten__"):
         register(kind, kind.__wengert_flatten__, kind.__wengert_unflatten__)  # type: ignore[attr-defined]
         return
+    import dataclasses
+
     names = [field.name for field in dataclasses.fields(kind)]
 
     def rebuild(_: Any, children: Sequence[Any]) -> Any:

@@ -19,6 +19,9 @@ from wengert.ops import random as _random
 from wengert.ops.creation import as_shape
 from wengert.tensor.tensor import Tensor, operand
 
+_KEY_OF_ZERO = (15793235383387715774, 12390638538380655177)
+"""The key of seed 0, which the default generator starts from: `_key` without `numpy.random`."""
+
 
 class Generator:
     """A stream of random numbers (Philox, Salmon et al. 2011).
@@ -59,8 +62,13 @@ class Generator:
 def _state(seed: int) -> npt.NDArray[np.uint64]:
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
         raise ValueError(f"a seed must be an integer of at least 0, got {seed!r}.")
-    key = np.random.SeedSequence(int(seed)).generate_state(2, np.uint64)
-    return np.array([key[0], key[1], 0], np.uint64)
+    return np.array([*_key(int(seed)), 0], np.uint64)
+
+
+def _key(seed: int) -> tuple[int, ...]:
+    if seed == 0:
+        return _KEY_OF_ZERO
+    return tuple(np.random.SeedSequence(seed).generate_state(2, np.uint64).tolist())
 
 
 default_generator = Generator(0)

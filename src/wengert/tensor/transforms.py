@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -33,8 +32,7 @@ def read(x: Any) -> Variable:
     return as_variable(operand(x))
 
 
-@dataclass(slots=True)
-class Primal:
+class Primal(NamedTuple):
     """A function's run on fresh variables, ready to be differentiated."""
 
     originals: list[Variable]
