@@ -205,8 +205,8 @@ def _pull_one(
         needed = [x.requires_grad and x in reached for x in xs]
         if True not in needed:
             return
-    if sharing.noted:
-        sharing.check_unchanged(op, y)
+    if op.serial <= sharing.horizon:
+        sharing.check_unchanged(op)
     derivative = op.primitive.derivative
     assert derivative is not None
     contributions = derivative.pullback(y_bar, y, xs, op.params, needed)

@@ -206,6 +206,20 @@ class Leaf(Variable):
     cell: weakref.ref[Any]
 
 
+class Detached(Variable):
+    """A variable that a cell has in common with the cell that it was detached from.
+
+    Attributes
+    ----------
+    cell : weakref
+        The cell that it was detached from.
+    """
+
+    __slots__ = ("cell",)
+
+    cell: weakref.ref[Any]
+
+
 class Closed(Variable):
     """A result of compiled code that changed what it read: no derivative passes through it."""
 

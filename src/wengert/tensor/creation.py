@@ -120,9 +120,11 @@ def asarray(data: Any, dtype: npt.DTypeLike | None = None, copy: bool | None = N
     if copy or not hasattr(data, "__array__"):
         return tensor(data, dtype)
     value = array_of(data, None if dtype is None else check_dtype(dtype))
-    if np.shares_memory(value, np.asarray(data)):
-        sharing.share(value)
-    return Tensor(Variable(value))
+    shares = np.may_share_memory(value, np.asarray(data))
+    made = Tensor(Variable(sharing.borrow(value) if shares else value))
+    if shares:
+        sharing.admit(made)
+    return made
 
 
 def zeros_like(x: Any, dtype: npt.DTypeLike | None = None) -> Tensor:

@@ -31,7 +31,7 @@ from wengert.ops import (
 from wengert.ops import (
     linear as _linear,
 )
-from wengert.tensor.tensor import Tensor, operand
+from wengert.tensor.tensor import Tensor, operand, wrap
 
 
 def lift(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,13 +41,14 @@ def lift(function: Callable[..., Any]) -> Callable[..., Any]:
     def lifted(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = {key: operand(value) for key, value in kwargs.items()}
+        operands = [operand(x) for x in args]
         trace = THREAD.now.trace
         if trace is None:
-            result = function(*[operand(x) for x in args], **kwargs)
+            result = function(*operands, **kwargs)
         else:
-            result = trace.call(function, *[operand(x) for x in args], **kwargs)
+            result = trace.call(function, *operands, **kwargs)
         if isinstance(result, Variable):
-            return Tensor(result)
+            return wrap(result, (*operands, *kwargs.values()) if kwargs else operands)
         return tuple(Tensor(v) for v in result)
 
     return lifted

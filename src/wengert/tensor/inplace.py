@@ -1,9 +1,9 @@
 """In-place changes: they rebind a cell, and write into its buffer only if nobody else sees it.
 
 A value that a recorded operation, a view or another tensor still refers to is left alone and the
-cell gets a new one, so that a backward pass is right whatever was changed in between. A value
-exported to NumPy is written in place, since its user expects to see the change; the backward pass
-notices through its fingerprint (`wengert.graph.sharing`).
+cell gets a new one, so that a backward pass is right whatever was changed in between. Memory lent
+to NumPy is written in place, since its user expects to see the change; whoever else uses it is
+given a copy first (`wengert.graph.sharing`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, weak_dtype
 from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
-from wengert.graph.variable import Leaf, Variable
+from wengert.graph.variable import Detached, Leaf, Variable
 from wengert.ops import arithmetic, cast, convert, shape, subscript
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def update(
     if _writes_into_buffer(cell, current, other):
         value = current.value
         assert value is not None
+        if sharing.noted and sharing.shows(cell, value):
+            del current
+            value = own(cell)
         term = other.value
         assert term is not None
         if alpha is None:
@@ -92,14 +95,16 @@ def assign(cell: Tensor, variable: Any) -> None:
     if made.value is None and made.trace is not None and not made.trace.active:
         raise TracerError(f"in-place change: the new value's trace ({made.trace.what}) has ended.")
     made = _apart(made)
-    if current.value is not None and made.value is not None and sharing.is_shared(current.value):
-        np.copyto(current.value, made.value)
-        made = bind(shape.alias_p, (made,)) if made.requires_grad else Variable(None)
-        made.value = current.value  # its user expects to see the change
-    if _is_leaf(current):
+    is_leaf = _is_leaf(current)
+    if is_leaf:
         _check_leaf_change()
-        made = _as_leaf(cell, made)
-    cell._bind(made)
+    if made.value is not None and sharing.shows(cell, current.value):
+        del current
+        memory = own(cell)
+        np.copyto(memory, made.value)
+        made = bind(shape.alias_p, (made,)) if made.requires_grad else Variable(None)
+        made.value = memory
+    _rebind(cell, made, is_leaf)
 
 
 def set_part(cell: Tensor, key: Any, value: Any) -> None:
@@ -109,31 +114,86 @@ def set_part(cell: Tensor, key: Any, value: Any) -> None:
 
 def rebind(cell: Tensor, value: Array) -> None:
     """Bind `cell` to an array that nobody else holds, keeping it a leaf if it is one."""
-    current = cell._variable.value
-    if current is not None and sharing.is_shared(current):
-        np.copyto(current, value)
+    current = cell._variable
+    alike = current.shape == value.shape and current.dtype == value.dtype
+    if alike and sharing.shows(cell, current.value):
+        del current
+        np.copyto(own(cell), value)
         return
-    variable = Variable(value)
-    cell._variable = _as_leaf(cell, variable) if _is_leaf(cell._variable) else variable
+    _bind_value(cell, value)
+
+
+def _bind_value(cell: Tensor, value: Array) -> None:
+    _rebind(cell, Variable(value), _is_leaf(cell._read()))
+
+
+def _rebind(cell: Tensor, variable: Variable, is_leaf: bool) -> None:
+    """Bind `cell` to a new variable, which keeps its name and, if it is one, that it is a leaf."""
+    if is_leaf:
+        variable = _as_leaf(cell, variable)
+    elif cell.name and variable.value is not None:
+        variable.name = cell.name
+    cell._bind(variable)
+    if sharing.noted:
+        sharing.watch(variable)
 
 
 def own(cell: Tensor) -> Array:
-    """Return the value of `cell` in a buffer that may be written: exported, or its own alone."""
-    if not sharing.is_shared(cell._value("in-place change")) and not _is_exclusive_cell(cell):
-        rebind(cell, np.array(cell._value("in-place change"), order="C"))
+    """Return the value of `cell` in a buffer that may be written: its own alone, or lent by it.
+
+    The caller holds no reference to the variable that the cell is bound to.
+    """
+    value = cell._value("in-place change")
+    if sharing.shows(cell, value):
+        _bind_value(cell, value)  # a variable that is used is left behind, and spared
+        sharing.spare(value, cell._read())
+        return value
+    del value
+    if not _is_exclusive_cell(cell):
+        _bind_value(cell, np.array(cell._value("in-place change"), order="C"))
     return cell._value("in-place change")
 
 
-def _is_exclusive_cell(cell: Tensor) -> bool:
+def export(cell: Tensor) -> Array:
+    """Return an array in the memory of `cell`, which must not require gradients.
+
+    It is also that of the tensor that `cell` was detached from. Whoever else refers to the value
+    keeps it: the cells are given a copy of their own first.
+    """
+    with sharing.lock:
+        source = detached_from(cell)
+        if not sharing.lent_by(source, source._value("conversion to NumPy")):
+            if not _is_exclusive_cell(source, others=int(source is not cell)):
+                _bind_value(source, np.array(source._value("conversion to NumPy"), order="C"))
+            if source is not cell:
+                cell._bind(source.detach()._read())
+        return sharing.lend(source._value("conversion to NumPy"), source, cell)
+
+
+def detached_from(cell: Tensor) -> Tensor:
+    """Return the tensor that `cell` was detached from if it has the same value still, or `cell`."""
+    variable = cell._read()
+    while isinstance(variable, Detached):
+        source: Tensor | None = variable.cell()
+        if source is None or (found := source._read()).value is not variable.value:
+            break
+        if found.requires_grad and not (isinstance(found, Leaf) and found.cell() is source):
+            break
+        cell, variable = source, found
+    return cell
+
+
+def _is_exclusive_cell(cell: Tensor, others: int = 0) -> bool:
+    """Tell whether nobody but `cell`, and `others` known ones, refers to its value."""
     current = cell._read()
-    return _holds_alone(cell, current)
+    return _holds_alone(cell, current, others)
 
 
-def _holds_alone(cell: Tensor, current: Variable) -> bool:
+def _holds_alone(cell: Tensor, current: Variable, others: int) -> bool:
     value = current.value
     assert value is not None
     del cell
-    return _is_exclusive(current, value)
+    return _is_exclusive(current, value, others)
 
 
 def _is_leaf(variable: Variable) -> bool:
@@ -171,7 +231,6 @@ def _apart(variable: Variable) -> Variable:
 
 def _writes_into_buffer(cell: Tensor, current: Variable, term: Variable) -> bool:
     """Tell whether the change may be made in the buffer of `cell`."""
-    del cell
     value, added, mode = current.value, term.value, THREAD.now
     if value is None or added is None or mode.trace is not None:
         return False
@@ -183,19 +242,22 @@ def _writes_into_buffer(cell: Tensor, current: Variable, term: Variable) -> bool
         return False
     if added.shape not in {value.shape, ()}:
         return False
-    return sharing.is_shared(value) or _is_exclusive(current, value)
+    return sharing.shows(cell, value) or _is_exclusive(current, value)
 
 
 def _references(variable: Variable, value: Array) -> tuple[int, int]:
     return sys.getrefcount(variable), sys.getrefcount(value)
 
 
-def _is_exclusive(variable: Variable, value: Array) -> bool:
-    """Tell whether nobody but one cell refers to `variable` and nobody but it to `value`."""
+def _is_exclusive(variable: Variable, value: Array, others: int = 0) -> bool:
+    """Tell whether nobody but one cell refers to `variable`, and nobody but it to `value`.
+
+    Apart from so many `others` that are known to refer to `value`.
+    """
     if not (value.flags.owndata and value.flags.writeable and value.flags.c_contiguous):
         return False
     of_variable, of_value = _references(variable, value)
-    return of_variable <= _OWN_VARIABLE and of_value <= _OWN_VALUE
+    return of_variable <= _OWN_VARIABLE and of_value <= _OWN_VALUE + others
 
 
 class _Holder:

@@ -7,17 +7,20 @@ keeps the values that it saw.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from wengert.graph import sharing
+from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
-from wengert.graph.variable import Variable
+from wengert.graph.variable import Detached, Variable
 from wengert.ops import arithmetic, compare, contraction, convert, power, shape, subscript
 from wengert.tensor import inplace
 from wengert.tensor.display import format_tensor
@@ -39,6 +42,18 @@ def operand(x: Any) -> Any:
     if isinstance(x, list | tuple):
         return type(x)(operand(item) for item in x) if _holds_tensor(x) else x
     return x
+
+
+def wrap(result: Variable, operands: Iterable[Any]) -> Tensor:
+    """Return a tensor of `result`, which is a variable of its own if it is one of `operands`.
+
+    A function may return what it was given, as ``reshape`` to the same shape does; names and hooks
+    of the result are not those of the operand.
+    """
+    for x in operands:
+        if x is result:
+            return Tensor(bind(shape.alias_p, (result,)))
+    return Tensor(result)
 
 
 def _rebuild(
@@ -87,6 +102,8 @@ class Tensor(Methods, Values):
         self._variable = variable
         self._grad: Tensor | None = None
         self._stamp = Trace.started
+        if sharing.noted:
+            sharing.watch(variable)
 
     def _read(self) -> Variable:
         """Return the variable that the cell is bound to, through the journal of a trace."""
@@ -96,8 +113,12 @@ class Tensor(Methods, Values):
     def _apply(self, function: Callable[..., Variable], *args: Any, **kwargs: Any) -> Tensor:
         trace = THREAD.now.trace
         if trace is None:
-            return Tensor(function(self._variable, *args, **kwargs))
-        return Tensor(trace.call(function, trace.read(self), *args, **kwargs))
+            variable = self._variable
+            result = function(variable, *args, **kwargs)
+        else:
+            variable = trace.read(self)
+            result = trace.call(function, variable, *args, **kwargs)
+        return Tensor(bind(shape.alias_p, (variable,)) if result is variable else result)
 
     def _bind(self, variable: Variable) -> None:
         """Rebind the cell, through the journal of a trace."""
@@ -269,21 +290,22 @@ class Tensor(Methods, Values):
         """Return a tensor of the same value through which no gradient flows."""
         from wengert.ad.tape import close_off
 
-        return Tensor(close_off(self._read()))
+        variable = self._read()
+        if variable.value is None:
+            return Tensor(close_off(variable))
+        made = Detached(variable.value)
+        made.cell = weakref.ref(inplace.detached_from(self))
+        return Tensor(made)
+
+    def _export(self) -> npt.NDArray[Any]:
+        return inplace.export(self)
 
     def clone(self) -> Tensor:
         """Return a copy; gradients flow through it."""
-        from wengert.ops.shape import alias_p
-
-        variable = self._read()
-        if variable.requires_grad or variable.value is None:
-            from wengert.graph.bind import bind
-
-            made: Variable = bind(alias_p, (variable,))
-            if made.value is not None:
-                made.value = np.array(made.value, order="C")
-            return Tensor(made)
-        return Tensor(Variable(np.array(variable.value, order="C")))
+        made: Variable = bind(shape.alias_p, (self._read(),))
+        if made.value is not None:
+            made.value = np.array(made.value, order="C")
+        return Tensor(made)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call `hook` with the gradient of this tensor; what it returns replaces the gradient."""
@@ -311,7 +333,10 @@ class Tensor(Methods, Values):
 
     def copy_(self, source: TensorLike) -> Self:
         """Set the elements to those of `source`, which may broadcast."""
-        inplace.assign(self, operand(source))
+        variable = operand(source)
+        if isinstance(variable, Variable):
+            variable = bind(shape.alias_p, (variable,))
+        inplace.assign(self, variable)
         return self
 
     def add_(self, other: TensorLike, *, alpha: TensorLike | None = None) -> Self:
@@ -340,7 +365,8 @@ class Tensor(Methods, Values):
     # Operators
 
     def __getitem__(self, key: Any) -> Tensor:
-        return Tensor(subscript.getitem(self._read(), _key(key)))
+        variable = self._read()
+        return wrap(subscript.getitem(variable, _key(key)), (variable,))
 
     def __add__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.add(self._read(), operand(other)))
@@ -394,7 +420,7 @@ class Tensor(Methods, Values):
         return Tensor(arithmetic.negative(self._read()))
 
     def __pos__(self) -> Tensor:
-        return self
+        return Tensor(bind(shape.alias_p, (self._read(),)))
 
     def __abs__(self) -> Tensor:
         return Tensor(arithmetic.absolute(self._read()))

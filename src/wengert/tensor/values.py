@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wengert.graph import sharing
 from wengert.graph.dtypes import Array, DType
 from wengert.graph.errors import ShapeError
 from wengert.graph.variable import Variable
@@ -63,31 +62,32 @@ class Values:
         RuntimeError
             If a derivative can flow through the tensor, since it would stop here unseen.
         """
+        self._check_export()
+        return self._export()
+
+    def _check_export(self) -> None:
         self._value("conversion to NumPy")
         if self._read().requires_grad:
             raise RuntimeError(
                 ".numpy() would cut the gradient of this tensor; use .detach().numpy()."
             )
-        return self._export()
 
     def _export(self) -> npt.NDArray[Any]:
-        value = self._value("conversion to NumPy")
-        if not (value.flags.c_contiguous and value.flags.writeable and value.flags.owndata):
-            value = np.array(value, order="C")
-            self._variable.value = value
-        sharing.share(value)
-        return value
+        raise NotImplementedError
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
         """Return the values for NumPy; refuses what `numpy` refuses."""
-        value = self.numpy()
-        if copy is False and dtype is not None and np.dtype(dtype) != value.dtype:
-            raise ValueError(f"a {value.dtype} tensor cannot become {dtype} without a copy.")
-        if copy or (dtype is not None and np.dtype(dtype) != value.dtype):
-            return np.array(value, dtype=dtype)
-        return value
+        self._check_export()
+        value = self._value("conversion to NumPy")
+        if dtype is None or np.dtype(dtype) == value.dtype:
+            return np.array(value, order="C") if copy else self._export()
+        if copy is False:
+            raise ValueError(
+                f"a {value.dtype} tensor cannot become {np.dtype(dtype)} without a copy."
+            )
+        return np.array(value, dtype=dtype)
 
     def __float__(self) -> float:
         return float(self._scalar("float()"))
