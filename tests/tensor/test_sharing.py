@@ -152,6 +152,7 @@ def test_buffers_are_reused_after_an_export():
     w.detach().numpy()
     with wg.no_grad():
         w.sub_(values(1.0, 1.0))
+        w[0] = 3.0
     assert w._variable.value.ctypes.data == address
 
 

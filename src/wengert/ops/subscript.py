@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ def getitem(x: Variable, key: Any) -> Variable:
 
     A boolean mask is read as the integer arrays of its true places, which needs its values.
     """
-    parts = _expand_ellipsis(x, key)
-    if any(isinstance(part, Variable) for part in parts):
+    parts = parts_of(x, key)
+    if not is_basic(parts):
         return _advanced(x, parts)
     basic = tuple(part for part in parts if part is not None)
     full = all(isinstance(part, slice) and part == slice(None) for part in basic)
@@ -45,7 +45,7 @@ def _with_new_axes(parts: Sequence[Any], shape: Shape) -> Shape:
     return (*result, *lengths)
 
 
-def _expand_ellipsis(x: Variable, key: Any) -> list[Any]:
+def parts_of(x: Variable, key: Any) -> list[Any]:
     """Return `key` as a list of int, slice, None and integer variables, without Ellipsis."""
     parts: list[Any] = []
     given = key if isinstance(key, tuple) else (key,)
@@ -139,23 +139,76 @@ def _advanced(x: Variable, parts: list[Any]) -> Variable:
     return emit("permute", z, axes=(*rest[: axes[0]], *range(rank), *rest[axes[0] :]))  # type: ignore[no-any-return]
 
 
-def setitem(x: Variable, key: Any, value: VariableLike) -> Variable:
-    """Return `x` with the part at `key` (integers, slices, or a mask) replaced by `value`."""
+def setitem(
+    x: Variable, key: Any, value: VariableLike, apply: Callable[..., Variable] = bind
+) -> Variable:
+    """Return `x` with the part at `key` (integers, slices, masks, index arrays) set to `value`.
+
+    With `bind_inplace` for `apply`, a part given by integers and slices is set in the buffer of
+    `x`.
+    """
     replacement = cast(as_variable(value, x.dtype), x.dtype)
     mask = as_variable(key) if getattr(key, "dtype", None) == np.bool_ else None
     if mask is not None and replacement.ndim == 0:
         return emit("where", _mask_like(mask, x), replacement, x)  # type: ignore[no-any-return]
-    parts = _expand_ellipsis(x, key)
-    if any(isinstance(part, Variable) for part in parts):
+    parts = parts_of(x, key)
+    if not is_basic(parts):
         return _set_at(x, parts, replacement)
     basic = tuple(part for part in parts if part is not None)
     shape = sliced_shape("slice_set", x.shape, basic)
-    shown = _with_new_axes(parts, shape)
-    if replacement.shape != shown:
-        replacement = emit("broadcast", replacement, shape=shown)
-    if shown != shape:
+    replacement = _repeated(replacement, _with_new_axes(parts, shape))
+    if replacement.shape != shape:
         replacement = emit("reshape", replacement, shape=shape)
-    return bind(slice_set_p, (x, replacement), {"key": basic})  # type: ignore[no-any-return]
+    return apply(slice_set_p, (x, replacement), {"key": basic})
+
+
+def _repeated(replacement: Variable, shape: Shape) -> Variable:
+    """Return `replacement` broadcast to the shape of a part; further axes of length 1 in front go.
+
+    As in NumPy and PyTorch, a row can be set to an array of shape (1, n).
+    """
+    extra = replacement.ndim - len(shape)
+    if extra > 0 and math.prod(replacement.shape[:extra]) == 1:
+        replacement = emit("reshape", replacement, shape=replacement.shape[extra:])
+    if replacement.shape != shape:
+        replacement = emit("broadcast", replacement, shape=shape)
+    return replacement
+
+
+def is_basic(parts: Sequence[Any]) -> bool:
+    """Tell whether a key, as `parts_of` returns it, has no index arrays."""
+    return not any(isinstance(part, Variable) for part in parts)
+
+
+def fits(buffer: Array, parts: Sequence[Any], replacement: Shape) -> bool:
+    """Tell whether the part of `buffer` can be set to an array of shape `replacement`."""
+    try:
+        part = buffer[_plain_key(parts)].shape
+    except IndexError:
+        return False
+    extra = max(len(replacement) - len(part), 0)
+    if math.prod(replacement[:extra]) != 1:
+        return False
+    lengths = zip(reversed(replacement[extra:]), reversed(part), strict=False)
+    return all(given in (1, wanted) for given, wanted in lengths)
+
+
+def overlaps(buffer: Array, parts: Sequence[Any], other: Array) -> bool:
+    """Tell whether the part of `buffer` may use memory that `other` uses."""
+    return not is_basic(parts) or np.may_share_memory(buffer[_plain_key(parts)], other)
+
+
+def write(buffer: Array, parts: Sequence[Any], replacement: Variable) -> None:
+    """Set a part of `buffer`, in place, to a replacement that `fits`."""
+    value = replacement.concrete("assignment to a part")
+    if np.may_share_memory(buffer, value):
+        value = value.copy()
+    buffer[_plain_key(parts)] = value
+
+
+def _plain_key(parts: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a key for NumPy; it ends in '...', which makes a single element a 0-d array too."""
+    return (*(part.value if isinstance(part, Variable) else part for part in parts), ...)
 
 
 def _set_at(x: Variable, parts: list[Any], replacement: Variable) -> Variable:
@@ -167,8 +220,7 @@ def _set_at(x: Variable, parts: list[Any], replacement: Variable) -> Variable:
     winners: Array = np.full(x.shape, -1)
     shape = winners[key].shape
     winners[key] = np.arange(math.prod(shape)).reshape(shape)
-    if replacement.shape != shape:
-        replacement = emit("broadcast", replacement, shape=shape)
+    replacement = _repeated(replacement, shape)
     flat: Variable = emit("reshape", replacement, shape=(math.prod(shape),))
     if not math.prod(shape):
         return x

@@ -9,13 +9,13 @@ given a copy first (`wengert.graph.sharing`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wengert.graph import sharing
-from wengert.graph.bind import bind
+from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.dtypes import Array, weak_dtype
 from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
@@ -108,8 +108,47 @@ def assign(cell: Tensor, variable: Any) -> None:
 
 
 def set_part(cell: Tensor, key: Any, value: Any) -> None:
-    """Replace the part of `cell` at `key`."""
-    assign(cell, subscript.setitem(cell._read(), key, value))
+    """Replace the part of `cell` at `key`, in its buffer if nobody else sees it."""
+    current = cell._read()
+    term = convert.cast(convert.as_variable(value, current.dtype), current.dtype)
+    recorded = THREAD.now.recording and (current.requires_grad or term.requires_grad)
+    if recorded and _is_leaf(current):
+        _check_leaf_change()
+    parts = subscript.parts_of(current, key)
+    if not _takes_part(cell, current, parts, term):
+        assign(cell, subscript.setitem(current, key, term))
+    elif not recorded:
+        if sharing.noted and sharing.shows(cell, current.value):
+            del current
+            own(cell)
+        subscript.write(cell._value("assignment to a part"), parts, term)
+    elif subscript.is_basic(parts) and not _is_needed(current):
+        cell._bind(subscript.setitem(current, key, term, bind_inplace))
+    else:
+        assign(cell, subscript.setitem(current, key, term))
+
+
+def _takes_part(cell: Tensor, current: Variable, parts: Sequence[Any], term: Variable) -> bool:
+    """Tell whether the part may be replaced by `term` in the buffer of `cell`."""
+    value, replacement = current.value, term.value
+    if value is None or replacement is None or THREAD.now.trace is not None:
+        return False
+    if not subscript.fits(value, parts, replacement.shape):
+        return False  # to be explained where shapes are
+    if sharing.shows(cell, value):
+        return True
+    others = 0
+    if replacement.base is value:  # as in x[1] = x[0]: a view that stays as it is
+        others = int(not subscript.overlaps(value, parts, replacement))
+    return _is_exclusive(current, value, others)
+
+
+def _is_needed(variable: Variable) -> bool:
+    """Tell whether the derivative of the operation that made `variable` may need its value."""
+    op = variable.op
+    if op is None:
+        return False
+    return op.primitive.several or getattr(op.primitive.derivative, "needs_values", True)
 
 
 def rebind(cell: Tensor, value: Array) -> None:
