@@ -241,11 +241,13 @@ def _classes(draw: Draw) -> tuple[Array, Array, int]:
 @row("class_loss")
 def _(draw: Draw) -> Case:
     x, target, axis = _classes(draw)
+    count = draw(st.sampled_from((None, 1, 7)))
 
     def theirs(x: Any, t: Any) -> Any:
-        return -torch.log_softmax(x, axis).gather(axis, t.unsqueeze(axis)).squeeze(axis)
+        loss = -torch.log_softmax(x, axis).gather(axis, t.unsqueeze(axis)).squeeze(axis)
+        return loss if count is None else loss.sum() / count
 
-    return Case((x, target), emit("class_loss", axis=axis), theirs, (0,))
+    return Case((x, target), emit("class_loss", axis=axis, count=count), theirs, (0,))
 
 
 @row("class_loss_slope")
@@ -254,9 +256,9 @@ def _(draw: Draw) -> Case:
 
     def theirs(x: Any, t: Any) -> Any:
         ones = torch.nn.functional.one_hot(t, x.shape[axis]).movedim(-1, axis)
-        return torch.softmax(x, axis) - ones
+        return (torch.softmax(x, axis) - ones) / 7
 
-    return Case((x, target), emit("class_loss_slope", axis=axis), theirs, (0,))
+    return Case((x, target), emit("class_loss_slope", axis=axis, count=7), theirs, (0,))
 
 
 @row("sort")

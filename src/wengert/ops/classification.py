@@ -2,6 +2,7 @@
 
 For logits x and the index t of the true class it is ``logsumexp(x) - x[t]``, minus the logarithm
 of the probability that the softmax gives to that class. Its slope is the softmax less one at t.
+With a `count` the losses of all examples are added and divided by it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_indexing, lower_reductions
 from wengert.ops.activations import evaluate_softmax, pull_softmax
 from wengert.ops.batching import with_batch
-from wengert.ops.define import normal, strided
+from wengert.ops.define import Samples, normal, strided
 from wengert.ops.derivatives import Rules, aligned, emit, scaled
 from wengert.ops.indexing import evaluate_gather, locations
 from wengert.ops.lowering import Expressions, Kernels, Scalar, View
@@ -50,34 +51,44 @@ def _check(name: str, x: Aval, target: Aval, axis: int) -> None:
         )
 
 
-def _infer_loss(x: Aval, target: Aval, axis: int) -> Aval:
+def _infer_loss(x: Aval, target: Aval, axis: int, count: int | None) -> Aval:
     _check("class_loss", x, target, axis)
-    return Aval(target.shape, x.dtype)
+    return Aval(target.shape if count is None else (), x.dtype)
 
 
-def _evaluate_loss(x: Array, target: Array, axis: int) -> Any:
-    picked = evaluate_gather(x, target, axes=(axis,), batch_axes=_others(x.ndim, axis))
-    return evaluate_logsumexp(x, (axis,)) - picked
+def _evaluate_loss(x: Array, target: Array, axis: int, count: int | None) -> Any:
+    others = _others(x.ndim, axis)
+    below = x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
+    losses = np.log(np.add.reduce(np.exp(below), axis=axis))
+    losses = losses - evaluate_gather(below, target, axes=(axis,), batch_axes=others)
+    check = np.vdot(losses, losses)
+    if check != check:  # noqa: PLR0124  (a NaN: infinities among the logits)
+        picked = evaluate_gather(x, target, axes=(axis,), batch_axes=others)
+        losses = evaluate_logsumexp(x, (axis,)) - picked
+    return losses if count is None else np.add.reduce(losses, axis=None) / count
 
 
-def _infer_slope(x: Aval, target: Aval, axis: int) -> Aval:
+def _infer_slope(x: Aval, target: Aval, axis: int, count: int) -> Aval:
+    del count
     _check("class_loss_slope", x, target, axis)
     return Aval(x.shape, x.dtype)
 
 
-def _evaluate_slope(x: Array, target: Array, axis: int) -> Any:
+def _evaluate_slope(x: Array, target: Array, axis: int, count: int) -> Any:
     slope = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf))
-    slope /= np.add.reduce(slope, axis=axis, keepdims=True)
+    total = np.add.reduce(slope, axis=axis, keepdims=True)
+    slope /= total * count if count != 1 else total
     check = np.vdot(slope, slope)
     if check != check:  # noqa: PLR0124  (a NaN: infinities among the logits)
-        slope = evaluate_softmax(x, (axis,))
+        slope = evaluate_softmax(x, (axis,)) / count
     view, key = locations(slope, (target,), (axis,), _others(x.ndim, axis))
-    view[key] -= 1
+    view[key] -= 1 / count
     return slope
 
 
 def _slope(xs: tuple[Variable, ...], params: Params) -> Variable:
-    return bind(class_loss_slope_p, xs, params)  # type: ignore[no-any-return]
+    each = params["count"] or 1  # the mean of no losses has no slope to divide
+    return bind(class_loss_slope_p, xs, {"axis": params["axis"], "count": each})  # type: ignore[no-any-return]
 
 
 def _pull_loss(
@@ -88,7 +99,7 @@ def _pull_loss(
     needed: Sequence[bool],
 ) -> Sequence[Contribution]:
     del y, needed
-    bar = aligned(y_bar, (params["axis"],), xs[0].shape)
+    bar = aligned(y_bar, (params["axis"],), xs[0].shape) if params["count"] is None else y_bar
     return [scaled(bar, _slope(xs, params)), None]
 
 
@@ -103,7 +114,8 @@ def _push_loss(
     if x_dots[0] is None:
         return None
     product = scaled(x_dots[0], _slope(xs, params))
-    return emit("sum", product, axes=(params["axis"],))  # type: ignore[no-any-return]
+    axes = (params["axis"],) if params["count"] is None else tuple(range(product.ndim))
+    return emit("sum", product, axes=axes)  # type: ignore[no-any-return]
 
 
 def _pull_slope(
@@ -115,8 +127,7 @@ def _pull_slope(
 ) -> Sequence[Contribution]:
     """Pull back as through the softmax: less one at the class is a constant."""
     del y, needed
-    axes = (params["axis"],)
-    return [pull_softmax(y_bar, emit("softmax", xs[0], axes=axes), axes), None]
+    return [_through_softmax(y_bar, xs[0], params), None]
 
 
 def _push_slope(
@@ -128,13 +139,32 @@ def _push_slope(
 ) -> Variable | None:
     """Push forward as through the softmax, whose Jacobian is symmetric."""
     del primitive, y
-    if x_dots[0] is None:
-        return None
+    return None if x_dots[0] is None else _through_softmax(x_dots[0], xs[0], params)
+
+
+def _through_softmax(bar: Variable, x: Variable, params: Params) -> Variable:
     axes = (params["axis"],)
-    return pull_softmax(x_dots[0], emit("softmax", xs[0], axes=axes), axes)
+    probabilities: Variable = emit("softmax", x, axes=axes)
+    return scaled(pull_softmax(bar, probabilities, axes), 1 / params["count"])
 
 
-def _batch(
+def _batch_loss(
+    primitive: Primitive,
+    xs: tuple[Variable, ...],
+    batched: Sequence[bool],
+    size: int,
+    params: Params,
+) -> tuple[Outputs, bool]:
+    """Compute the losses of all examples of all lanes, then add those of each lane."""
+    full = tuple(with_batch(x, b, size) for x, b in zip(xs, batched, strict=True))
+    losses: Variable = bind(primitive, full, {"axis": params["axis"] + 1, "count": None})
+    if params["count"] is None:
+        return losses, True
+    totals: Variable = emit("sum", losses, axes=tuple(range(1, losses.ndim)))
+    return totals / params["count"], True
+
+
+def _batch_slope(
     primitive: Primitive,
     xs: tuple[Variable, ...],
     batched: Sequence[bool],
@@ -142,38 +172,48 @@ def _batch(
     params: Params,
 ) -> tuple[Outputs, bool]:
     full = tuple(with_batch(x, b, size) for x, b in zip(xs, batched, strict=True))
-    return bind(primitive, full, {"axis": params["axis"] + 1}), True
+    return bind(primitive, full, {**params, "axis": params["axis"] + 1}), True
 
 
-def _lower_loss(kernels: Kernels, x: View, target: View, axis: int) -> View:
+def _lower_loss(kernels: Kernels, x: View, target: View, axis: int, count: int | None) -> View:
     level = lower_reductions.logsumexp(kernels, x, (axis,))
     others = _others(len(x.shape), axis)
     picked = lower_indexing.gather(kernels, x, target, axes=(axis,), batch_axes=others)
-    return kernels.map(lambda e, whole, part: e.sub(whole, part), level, picked)
+    losses = kernels.map(lambda e, whole, part: e.sub(whole, part), level, picked)
+    if count is None:
+        return losses
+    total = lower_reductions.total(kernels, losses, tuple(range(len(losses.shape))))
+    return kernels.map(lambda e, whole: e.div(whole, float(count)), total)
 
 
-def _lower_slope(kernels: Kernels, x: View, target: View, axis: int) -> View:
+def _lower_slope(kernels: Kernels, x: View, target: View, axis: int, count: int) -> View:
     classes = x.shape[axis]
 
     def less_one(e: Expressions, p: Scalar, place: Scalar, wanted: Scalar) -> Scalar:
         wide = e.cast(wanted, INT64)
         from_front = e.where(e.compare("<", wide, 0), e.add(wide, classes), wide)
-        return e.where(e.compare("==", place, from_front), e.sub(p, 1.0), p)
+        less = e.where(e.compare("==", place, from_front), e.sub(p, 1.0), p)
+        return less if count == 1 else e.div(less, float(count))
 
     probability = lower_reductions.softmax(kernels, x, (axis,))
     wanted = lower_reductions.spread(kernels, target, (axis,), x)
     return kernels.map(less_one, probability, kernels.counter(x.shape, axis), wanted)
 
 
-def _samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterable[Sample]:
-    for shape, axis in (((3, 4), 1), ((4,), 0), ((2, 3, 2), 1), ((0, 3), 1)):
-        x = normal(rng, shape).astype(dtype)
-        target = np.asarray(rng.integers(0, shape[axis], without_axes(shape, (axis,))))
-        yield Sample((x, target), {"axis": axis}, (0,))
-        yield Sample((strided(x), target.astype(np.int32)), {"axis": axis}, (0,))
-    for scale in (1e-6, 30.0):
-        x = (scale * normal(rng, (3, 4))).astype(dtype)
-        yield Sample((x, np.array([0, 3, -1])), {"axis": 1}, (0,))
+def _samples(counts: Sequence[int | None]) -> Samples:
+    def samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Iterable[Sample]:
+        for count in counts:
+            for shape, axis in (((3, 4), 1), ((4,), 0), ((2, 3, 2), 1), ((0, 3), 1)):
+                x = normal(rng, shape).astype(dtype)
+                target = np.asarray(rng.integers(0, shape[axis], without_axes(shape, (axis,))))
+                params = {"axis": axis, "count": count}
+                yield Sample((x, target), params, (0,))
+                yield Sample((strided(x), target.astype(np.int32)), params, (0,))
+            for scale in (1e-6, 30.0):
+                x = (scale * normal(rng, (3, 4))).astype(dtype)
+                yield Sample((x, np.array([0, 3, -1])), {"axis": 1, "count": count}, (0,))
+
+    return samples
 
 
 class_loss_p = register(
@@ -183,8 +223,8 @@ class_loss_p = register(
         infer=_infer_loss,
         evaluate=_evaluate_loss,
         derivative=Rules(_pull_loss, _push_loss),
-        batch=_batch,
-        samples=_samples,
+        batch=_batch_loss,
+        samples=_samples((None, 1, 3)),
         lower=_lower_loss,
     )
 )
@@ -195,8 +235,8 @@ class_loss_slope_p = register(
         infer=_infer_slope,
         evaluate=_evaluate_slope,
         derivative=Rules(_pull_slope, _push_slope),
-        batch=_batch,
-        samples=_samples,
+        batch=_batch_slope,
+        samples=_samples((1, 3)),
         lower=_lower_slope,
     )
 )

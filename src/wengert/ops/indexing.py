@@ -199,8 +199,11 @@ def _infer_gather(x: Aval, *indices: Aval, axes: Axes, batch_axes: Axes) -> Aval
 
 
 @lru_cache(maxsize=256)
-def _grid(length: int, trailing: int) -> Array:
-    return np.arange(length).reshape((length,) + (1,) * trailing)
+def _grids(lengths: tuple[int, ...], rank: int) -> tuple[Array, ...]:
+    """Return, for each of the first axes of an array of `rank`, its indices along that axis."""
+    return tuple(
+        np.arange(n).reshape((n,) + (1,) * (rank - 1 - place)) for place, n in enumerate(lengths)
+    )
 
 
 @lru_cache(maxsize=256)
@@ -215,14 +218,15 @@ def locations(
     x: Array, indices: tuple[Array, ...], axes: Axes, batch_axes: Axes
 ) -> tuple[Array, tuple[Array, ...]]:
     """Return a view of `x` with the indexed axes in front, and the key into it."""
-    paired = indices[0].shape[: len(batch_axes)]
-    if batch_axes and paired != tuple(x.shape[axis] for axis in batch_axes):
-        raise ValueError("the indices do not fit")  # the shape rule says it better
     order = _indexed_first(x.ndim, axes, batch_axes)
     view = x if order is None else x.transpose(order)
-    rank = indices[0].ndim
-    grids = tuple(_grid(n, rank - 1 - place) for place, n in enumerate(paired))
-    return view, grids + indices
+    if not batch_axes:
+        return view, indices
+    count = len(batch_axes)
+    paired = indices[0].shape[:count]
+    if paired != view.shape[:count]:
+        raise ValueError("the indices do not fit")  # the shape rule says it better
+    return view, _grids(paired, indices[0].ndim) + indices
 
 
 def evaluate_gather(x: Array, *indices: Array, axes: Axes, batch_axes: Axes) -> Any:

@@ -241,20 +241,26 @@ def _index_loss(
     axis = _class_axis(name, x)
     _check_classes(name, x, target, axis)
     valid = factor = None
-    if not _no_target_is_ignored(name, target, x.shape[axis], options.ignore_index):
+    if _no_target_is_ignored(name, target, x.shape[axis], options.ignore_index):
+        if not (normalised or options.smoothing or options.weight is not None):
+            return _plain_loss(x, target, axis, options.reduction)
+    else:
         target = cast(target, INT64)
         valid = compare.not_equal(target, options.ignore_index)  # type: ignore[arg-type]
         target = compare.where(valid, target, 0)
-    if normalised:
-        loss = -take_at(x, target, axis)
-    else:
-        loss = bind(class_loss_p, (x, target), {"axis": axis})
+    loss = -take_at(x, target, axis) if normalised else _plain_loss(x, target, axis, "none")
     if options.weight is not None:
         factor = take(options.weight, target)
         loss = loss * factor
     if options.smoothing:
         loss = _smoothed(loss, x, axis, options)
     return _averaged(loss, factor, valid, options.reduction)
+
+
+def _plain_loss(x: Variable, target: Variable, axis: int, reduction: str) -> Variable:
+    """Return the loss in which every example counts alike, reduced."""
+    count = None if reduction == "none" else 1 if reduction == "sum" else math.prod(target.shape)
+    return bind(class_loss_p, (x, target), {"axis": axis, "count": count})  # type: ignore[no-any-return]
 
 
 def _averaged(

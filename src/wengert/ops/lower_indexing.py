@@ -51,19 +51,19 @@ class _Places:
 
 def gather(kernels: Kernels, x: View, *indices: View, axes: Axes, batch_axes: Axes) -> View:
     """Lower the reading of elements at indices."""
-    (out,) = kernels.outputs
     rank = len(indices[0].shape)
     places = _Places(kernels, "gather", x, axes, batch_axes, rank)
-    extra = len(out.shape) - rank
-    wide = [kernels.view(i, out.shape, (*i.strides, *[0] * extra)) for i in indices]
-    position = [kernels.counter(out.shape, axis) for axis in range(len(out.shape))]
+    shape = (*indices[0].shape, *(x.shape[axis] for axis in places.rest))
+    extra = len(shape) - rank
+    wide = [kernels.view(i, shape, (*i.strides, *[0] * extra)) for i in indices]
+    position = [kernels.counter(shape, axis) for axis in range(len(shape))]
     count = len(indices)
 
     def element(e: Expressions, *scalars: Scalar) -> Scalar:
         location = places.location(e, scalars[:count], scalars[count:])
         return e.constant(0, x.dtype) if places.nowhere else e.load(x, *location)
 
-    return kernels.map(element, *wide, *position, shape=out.shape, dtype=x.dtype, reads=(x,))
+    return kernels.map(element, *wide, *position, shape=shape, dtype=x.dtype, reads=(x,))
 
 
 def scatter_add(
