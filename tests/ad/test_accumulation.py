@@ -126,7 +126,7 @@ def test_table_writes_only_to_what_it_made():
     np.testing.assert_array_equal(table.get(x).value, np.full(X.shape, 15.0))
     for contribution, v in zip(given, (1.0, 2.0, 4.0, 8.0), strict=True):
         np.testing.assert_array_equal(contribution.value, np.full(X.shape, v))
-    assert table.pop(x) is not None
+    assert table.take(x) is not None
     assert table.get(x) is None
     assert table.variables() == []
 

@@ -72,7 +72,7 @@ graph both(x: f64[4, 3], w: f64[3, 2], b: f64[2]) -> (%7: f64[], %17: f64[3, 2])
   %12: f64[4] = slice_add(%11, %10; key=(1:,))  #  ∂%5
   %13: f64[4, 2] = full(shape=(4, 2), dtype=float64, value=0)  #  ∂%3
   %14: f64[4, 2] = scatter_add(%13, %12, %4; axes=(1,), batch_axes=(0,))  #  ∂%3
-  %15: bool[4, 2] = greater(%1, 0.0)  #  ∂%2
+  %15: bool[4, 2] = greater(%2, 0.0)  #  ∂%2
   %16: f64[4, 2] = cotangent_mul(%14, %15)  #  ∂%2
   %17: f64[3, 2] = contract(x, %16; spec='ab,ac->bc')  #  ∂%0
   return %7, %17"""

@@ -13,9 +13,10 @@ from typing import Any
 from wengert.ad.tape import Tape, record_tape
 from wengert.graph import sharing
 from wengert.graph.bind import bind, bind_inplace
+from wengert.graph.buffers import recycle
 from wengert.graph.errors import ShapeError
 from wengert.graph.mode import THREAD
-from wengert.graph.primitive import Contribution, Indexed
+from wengert.graph.primitive import Indexed
 from wengert.graph.variable import Operation, Variable
 from wengert.ops.arithmetic import add_p
 from wengert.ops.derivatives import zeros_like
@@ -52,38 +53,34 @@ class CotangentTable:
     variable are added into that part.
     """
 
-    __slots__ = ("_any_hooks", "_bars", "_owned", "_seen")
+    __slots__ = ("_any_hooks", "_bars", "_keep", "_owned", "_seen")
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Sequence[Variable] = ()) -> None:
         self._any_hooks = _Hooks.exist
+        self._keep = set(keep)
         self._bars: dict[Variable, Variable] = {}
         self._owned: set[Variable] = set()
         self._seen: set[Variable] = set()
 
-    def add(self, x: Variable, contribution: Contribution) -> None:
+    def add(self, x: Variable, contribution: Variable | Indexed) -> None:
         """Add to the cotangent of `x`."""
+        known = self._bars.get(x)
         if isinstance(contribution, Indexed):
-            self._add_indexed(x, contribution)
-            return
-        assert contribution is not None
-        bars = self._bars
-        known = bars.get(x)
-        if known is None:
-            bars[x] = contribution
+            self._add_part(x, known, contribution)
+        elif known is None:
+            self._bars[x] = contribution
         elif x in self._owned:
-            bars[x] = bind_inplace(add_p, (known, contribution))
+            self._bars[x] = bind_inplace(add_p, (known, contribution))
         else:
-            bars[x] = bind(add_p, (known, contribution))
+            self._bars[x] = bind(add_p, (known, contribution))
             self._owned.add(x)
 
-    def _add_indexed(self, x: Variable, contribution: Indexed) -> None:
-        known = self._bars.get(x)
+    def _add_part(self, x: Variable, known: Variable | None, part: Indexed) -> None:
         if known is None:
             known = zeros_like(x)
             self._owned.add(x)
         apply = bind_inplace if x in self._owned else bind
-        arguments = (known, *contribution.operands)
-        self._bars[x] = apply(contribution.primitive, arguments, contribution.params)
+        self._bars[x] = apply(part.primitive, (known, *part.operands), part.params)
         self._owned.add(x)
 
     def get(self, x: Variable) -> Variable | None:
@@ -103,8 +100,10 @@ class CotangentTable:
         self._bars[x] = bar
         return bar
 
-    def pop(self, x: Variable) -> Variable | None:
-        """Return the cotangent of `x` and forget it."""
+    def take(self, x: Variable) -> Variable | None:
+        """Return the cotangent of `x`, as `get`, and forget it unless it is to be kept."""
+        if x in self._keep:
+            return self.get(x)
         bar = self._bars.pop(x, None)
         if bar is None:
             return None
@@ -156,53 +155,49 @@ def pull(
     CotangentTable
         The cotangents of the leaves and of `keep`.
     """
-    table = CotangentTable()
+    table = CotangentTable(keep)
     for y, y_bar in zip(outputs, cotangents, strict=True):
         if y_bar is not None and y.requires_grad:
             table.add(y, y_bar)
-    kept = set(keep)
     mode = THREAD.now
     origin, recording = mode.origin, mode.recording
     mode.recording = record
     try:
-        _pull_all(tape, table, kept, free)
+        _pull_all(tape, table, free)
     finally:
         mode.origin, mode.recording = origin, recording
     return table
 
 
-def _pull_all(tape: Tape, table: CotangentTable, kept: set[Variable], free: bool) -> None:
+def _pull_all(tape: Tape, table: CotangentTable, free: bool) -> None:
     results, reached, mode = tape.results, tape.reached, THREAD.now
+    bars: list[Variable | None]
     for place in range(len(results) - 1, -1, -1):
-        v = results[place]
-        op = v.op
+        op = results[place].op  # no name for the result itself: it may be recycled
         assert op is not None
-        y: Any
-        y_bar: Any
+        mode.origin = op
         if op.primitive.several:
             y = op.all_outputs()
-            y_bar = tuple(table.get(x) if x in kept else table.pop(x) for x in y)
-            reaches = any(bar is not None for bar in y_bar)
+            bars = [table.take(x) for x in y]
+            if bars.count(None) < len(bars):
+                _pull_one(op, tuple(bars), y, table, reached)
         else:
-            y = v
-            y_bar = table.get(v) if v in kept else table.pop(v)
-            reaches = y_bar is not None
-        if reaches:
-            mode.origin = op
-            _pull_one(op, y_bar, y, table, reached)
+            bars = [table.take(results[place])]
+            if bars[0] is not None:
+                _pull_one(op, bars[0], results[place], table, reached)
+                recycle(bars)
         if free:
-            results.pop()
             op.inputs = ()
+            recycle(results)
 
 
 def _pull_one(
     op: Operation, y_bar: Any, y: Any, table: CotangentTable, reached: set[Variable] | None
 ) -> None:
     xs = op.inputs
-    if reached is None:
-        needed = [x.requires_grad for x in xs]
-    else:
-        needed = [x.requires_grad and x in reached for x in xs]
+    needed = [x.requires_grad for x in xs]
+    if reached is not None:
+        needed = [need and x in reached for x, need in zip(xs, needed, strict=True)]
         if True not in needed:
             return
     if op.serial <= sharing.horizon:

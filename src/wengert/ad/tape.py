@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -115,17 +116,19 @@ def _walk(outputs: Sequence[Variable], since: int) -> list[Variable]:
         if not op.inputs:
             raise _freed(op)
         seen.add(op)
-        parents = [x for x in op.inputs if x.requires_grad]
-        if parents:  # otherwise the variable is a leaf, though an operation made its value
+        leaf = True  # unless a parent requires a gradient, though an operation made its value
+        for x in op.inputs:
+            if x.requires_grad:
+                leaf = False
+                if x.op is not None:
+                    stack.append(x)
+        if not leaf:
             results.append(v)
-            stack.extend(x for x in parents if x.op is not None)
-    results.sort(key=_serial)
+    results.sort(key=_SERIAL)
     return results
 
 
-def _serial(v: Variable) -> int:
-    assert v.op is not None
-    return v.op.serial
+_SERIAL = operator.attrgetter("op.serial")
 
 
 def _freed(op: Operation) -> GraphFreedError:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from wengert.graph.bind import bind
+from wengert.graph.buffers import SMALL, reuse
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
@@ -69,22 +70,28 @@ def _matrix_recipe(x: str, y: str, result: str) -> Callable[[Array, Array], Any]
     (inner,) = {*x, *y} - {*result}
     flip_x, flip_y = x[0] == inner, y[1] == inner
     swapped = result[0] in y
-    dot = np.dot
     if swapped:
         recipes: dict[tuple[bool, bool], Callable[[Array, Array], Any]] = {
-            (False, False): lambda a, b: dot(b.T, a.T),
-            (True, False): lambda a, b: dot(b.T, a),
-            (False, True): lambda a, b: dot(b, a.T),
-            (True, True): lambda a, b: dot(b, a),
+            (False, False): lambda a, b: product(b.T, a.T),
+            (True, False): lambda a, b: product(b.T, a),
+            (False, True): lambda a, b: product(b, a.T),
+            (True, True): lambda a, b: product(b, a),
         }
         return recipes[flip_x, flip_y]
     recipes = {
-        (False, False): dot,
-        (True, False): lambda a, b: dot(a.T, b),
-        (False, True): lambda a, b: dot(a, b.T),
-        (True, True): lambda a, b: dot(a.T, b.T),
+        (False, False): product,
+        (True, False): lambda a, b: product(a.T, b),
+        (False, True): lambda a, b: product(a, b.T),
+        (True, True): lambda a, b: product(a.T, b.T),
     }
     return recipes[flip_x, flip_y]
+
+
+def product(a: Array, b: Array) -> Array:
+    """Return the product of two matrices of one dtype."""
+    shape, dtype = (a.shape[0], b.shape[1]), a.dtype
+    large = shape[0] * shape[1] * dtype.itemsize >= SMALL
+    return a.dot(b, reuse(shape, dtype) if large else None)
 
 
 def _general_recipe(x: str, y: str, result: str) -> Callable[[Array, Array], Any]:

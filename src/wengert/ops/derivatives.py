@@ -115,6 +115,10 @@ class Elementwise:
         needed: Sequence[bool],
     ) -> Sequence[Contribution]:
         """Multiply the cotangent by each partial and undo broadcasting."""
+        if len(xs) == 1:
+            (partial,) = self.partials
+            slope = partial(y, *xs, **params) if callable(partial) else partial
+            return (None if slope is None else scaled(y_bar, slope),)
         contributions: list[Contribution] = []
         for partial, x, need in zip(self.partials, xs, needed, strict=True):
             if not need or partial is None:

@@ -16,23 +16,28 @@ from wengert.graph.primitive import Contribution, Outputs, Params, Primitive, Sa
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_products
 from wengert.ops.batching import with_rank
-from wengert.ops.contraction import contract_p
+from wengert.ops.contraction import contract_p, product
 from wengert.ops.convert import VariableLike, as_variable, promoted
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Rules, add_all, broadcast, emit
+from wengert.ops.reduce import sum_p
 from wengert.ops.shapes import same_dtype
 
 _LEAD = "nopqrstuvwxyz"
 
 
 @lru_cache(maxsize=64)
-def _specs(lead: int) -> tuple[Params, Params, Params]:
-    """Return the contractions that give y of (x, w), x_bar of (y_bar, w), w_bar of (y_bar, x)."""
+def _specs(lead: int) -> tuple[Params, Params, Params, Params]:
+    """Return the parameters of what gives y, x_bar, w_bar and b_bar.
+
+    The first three are contractions of (x, w), (y_bar, w) and (y_bar, x), the last a sum of y_bar.
+    """
     batch = _LEAD[:lead]
     return (
         {"spec": f"{batch}k,mk->{batch}m"},
         {"spec": f"{batch}m,mk->{batch}k"},
         {"spec": f"{batch}m,{batch}k->mk"},
+        {"axes": tuple(range(lead))},
     )
 
 
@@ -52,10 +57,10 @@ def _evaluate(x: Array, w: Array, b: Array) -> Any:
     if b.shape != w.shape[:1]:
         raise ValueError("the bias does not fit")  # the shape rule says it better
     if x.ndim == 2:  # noqa: PLR2004
-        y = np.dot(x, w.T)
+        y = product(x, w.T)
         return np.add(y, b, out=y)
     rows = math.prod(x.shape[:-1])
-    y = np.dot(x.reshape(rows, x.shape[-1]), w.T)
+    y = x.reshape(rows, x.shape[-1]).dot(w.T)
     np.add(y, b, out=y)
     return y.reshape(*x.shape[:-1], w.shape[0])
 
@@ -68,12 +73,11 @@ def _pullback(
     needed: Sequence[bool],
 ) -> Sequence[Contribution]:
     x, w, _ = xs
-    _, to_x, to_w = _specs(x.ndim - 1)
-    lead = {"axes": tuple(range(x.ndim - 1))}
+    _, to_x, to_w, to_b = _specs(x.ndim - 1)
     return [
         bind(contract_p, (y_bar, w), to_x) if needed[0] else None,
         bind(contract_p, (y_bar, x), to_w) if needed[1] else None,
-        emit("sum", y_bar, **lead) if needed[2] else None,
+        bind(sum_p, (y_bar,), to_b) if needed[2] else None,
     ]
 
 
@@ -85,7 +89,7 @@ def _pushforward(
     params: Params,
 ) -> Variable | None:
     (x, w, _), (x_dot, w_dot, b_dot) = xs, x_dots
-    forward, _, _ = _specs(x.ndim - 1)
+    forward = _specs(x.ndim - 1)[0]
     return add_all(
         [
             None if x_dot is None else bind(contract_p, (x_dot, w), forward),

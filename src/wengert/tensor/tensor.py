@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from wengert.graph import sharing
 from wengert.graph.bind import bind
+from wengert.graph.buffers import recycle
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 
 TensorLike: TypeAlias = "Tensor | npt.ArrayLike"
 
+_PLAIN = {bool, float, int, str, type(None)}
+
 
 def operand(x: Any) -> Any:
     """Return what an operation of the layer below takes for `x`."""
+    if type(x) in _PLAIN:
+        return x
     if isinstance(x, Tensor):
         return x._read()
     if isinstance(x, np.ndarray):
@@ -180,10 +185,13 @@ class Tensor(Methods, Values):
         if grad is not None:
             self._check_grad(grad)
         trace = THREAD.now.trace
-        if trace is None:
-            self._grad = grad
-        else:
+        if trace is not None:
             trace.write(self, "_grad", grad)
+            return
+        forgotten = [] if self._grad is None else [self._grad._variable]
+        self._grad = grad
+        if forgotten:
+            recycle(forgotten)
 
     def _check_grad(self, grad: object) -> None:
         if not isinstance(grad, Tensor):
