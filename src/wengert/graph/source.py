@@ -13,6 +13,8 @@ from typing import TypeAlias
 Source: TypeAlias = tuple[CodeType, int]
 
 _PACKAGE = __file__.rpartition("graph")[0]
+_inside: set[str] = set()
+"""The files of the package met so far: looking a name up is quicker than comparing its start."""
 
 
 def caller() -> Source | None:
@@ -21,12 +23,16 @@ def caller() -> Source | None:
     It is called by `bind`, which is called by a function of the package: these are skipped unseen.
     """
     frame = sys._getframe(2)
-    while frame.f_code.co_filename.startswith(_PACKAGE):
+    while True:
+        file = frame.f_code.co_filename
+        if file not in _inside:
+            if not file.startswith(_PACKAGE):
+                return frame.f_code, frame.f_lasti
+            _inside.add(file)
         outer = frame.f_back
         if outer is None:
             return None
         frame = outer
-    return frame.f_code, frame.f_lasti
 
 
 def line_number(source: Source) -> int:

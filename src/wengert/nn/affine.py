@@ -10,8 +10,9 @@ from wengert.ops import linear as ops
 
 def linear(x: Variable, weight: Variable, bias: Variable | None) -> Variable:
     """Return ``x @ weight.T + bias`` for operands of one dtype."""
-    shape = x.shape
-    check_dtypes("linear", x, weight, bias)
+    shape, dtype = x.shape, x.dtype
+    if dtype is not weight.dtype or (bias is not None and dtype is not bias.dtype):
+        check_dtypes("linear", x, weight, bias)
     if not shape or shape[-1] != weight.shape[1]:
         raise _misfit(shape, weight.shape)
     if bias is None:
@@ -37,8 +38,6 @@ def _misfit(shape: tuple[int, ...], weight: tuple[int, ...]) -> Exception:
 def check_dtypes(name: str, x: Variable, weight: Variable, bias: Variable | None = None) -> None:
     """Raise DTypeError unless input and parameters have one dtype: nothing is cast silently."""
     dtype = weight.dtype
-    if x.dtype is dtype and (bias is None or bias.dtype is dtype):
-        return
     for what, v in (("input", x), ("bias", bias)):
         if v is not None and v.dtype != dtype:
             fixes = f"Convert the {what} with .astype('{dtype}')"

@@ -84,7 +84,7 @@ def _seed(y: Variable, gradient: Any) -> Variable:
                 f"backward: a tensor of shape {y.shape} needs an incoming gradient of that shape; "
                 "reduce it to one number first (.sum(), .mean()), or pass gradient=."
             )
-        return full(y.shape, 1, y.dtype) if y.value is None else Variable(np.ones_like(y.value))
+        return full(y.shape, 1, y.dtype) if y.value is None else Variable(np.ones(y.shape, y.dtype))
     seed = as_variable(operand(gradient), y.dtype)
     if seed.shape != y.shape or seed.dtype != y.dtype:
         raise ShapeError(

@@ -8,6 +8,7 @@ given a copy first (`wengert.graph.sharing`).
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from wengert.graph import sharing
 from wengert.graph.bind import bind, bind_inplace
-from wengert.graph.dtypes import Array, weak_dtype
+from wengert.graph.dtypes import Array, DType, weak_dtype
 from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Detached, Leaf, Variable
@@ -30,25 +31,26 @@ def update(
     cell: Tensor, ufunc: np.ufunc, function: Callable[..., Variable], other: Any, alpha: Any = None
 ) -> None:
     """Change `cell` to ``function(cell, alpha * other)``."""
-    current = cell._read()
+    current, mode = cell._read(), THREAD.now
     if not isinstance(other, Variable):
         weak = weak_dtype(other, current.dtype) if convert.is_number(other) else None
         other = convert.as_variable(other, weak)
-    if _writes_into_buffer(cell, current, other):
-        value = current.value
-        assert value is not None
-        if sharing.noted and sharing.shows(cell, value):
-            del current
-            value = own(cell)
-        term = other.value
-        assert term is not None
-        if alpha is None:
-            THREAD.now.run(ufunc, value, term, out=value)
+    value, term = current.value, other.value
+    if value is not None and term is not None and mode.trace is None and _fits(value, term):
+        if mode.recording and (current.requires_grad or other.requires_grad):
+            if _is_leaf(current):
+                _check_leaf_change()
+        elif sharing.noted and sharing.shows(cell, value):
+            del current, value
+            mode.run(_add_scaled, ufunc, own(cell), term, _factor(alpha, other.dtype))
             return
-        if not convert.is_number(alpha):
-            alpha = convert.cast(convert.as_variable(alpha, other.dtype), other.dtype).value
-        THREAD.now.run(_add_scaled, ufunc, value, term, alpha)
-        return
+        elif (
+            _is_plain(value)
+            and sys.getrefcount(current) <= _OWN_VARIABLE
+            and sys.getrefcount(value) <= _OWN_VALUE
+        ):
+            mode.run(_add_scaled, ufunc, value, term, _factor(alpha, other.dtype))
+            return
     result = function(current, other if alpha is None else arithmetic.multiply(other, alpha))
     if result.dtype != current.dtype:
         raise TypeError(
@@ -58,15 +60,35 @@ def update(
     assign(cell, result)
 
 
+def _factor(alpha: Any, dtype: DType) -> Any:
+    """Return a factor as NumPy takes it, so that it does not widen a product of `dtype`."""
+    if alpha is None or convert.is_number(alpha):
+        return alpha
+    return convert.cast(convert.as_variable(alpha, dtype), dtype).value
+
+
+def _fits(value: Array, term: Array) -> bool:
+    """Tell whether a term can be added into the buffer of a value as it is."""
+    dtype, shape = value.dtype, term.shape
+    return (
+        (not shape or shape == value.shape)
+        and (term.dtype is dtype or term.dtype == dtype)
+        and dtype.kind == "f"
+    )
+
+
 _BLOCK = 1 << 15
 
 
 def _add_scaled(ufunc: np.ufunc, value: Array, term: Array, alpha: Any) -> None:
-    """Set `value` to ``ufunc(value, alpha * term)``, large arrays piece by piece.
+    """Set `value` to ``ufunc(value, alpha * term)``, or ``ufunc(value, term)`` without `alpha`.
 
-    A piece of the product stays in the cache; memory for all of it would be fetched anew at each
-    call, which costs more than the arithmetic.
+    Large arrays are scaled piece by piece: a piece of the product stays in the cache, and memory
+    for all of it would be fetched anew at each call, which costs more than the arithmetic.
     """
+    if alpha is None:
+        ufunc(value, term, out=value)
+        return
     whole = value.size <= 4 * _BLOCK or value.shape != term.shape
     if whole or not (value.flags.c_contiguous and term.flags.c_contiguous):
         ufunc(value, np.multiply(term, alpha), out=value)
@@ -109,13 +131,14 @@ def assign(cell: Tensor, variable: Any) -> None:
 
 def set_part(cell: Tensor, key: Any, value: Any) -> None:
     """Replace the part of `cell` at `key`, in its buffer if nobody else sees it."""
+    strangers = _strangers(cell)
     current = cell._read()
     term = convert.cast(convert.as_variable(value, current.dtype), current.dtype)
     recorded = THREAD.now.recording and (current.requires_grad or term.requires_grad)
     if recorded and _is_leaf(current):
         _check_leaf_change()
     parts = subscript.parts_of(current, key)
-    if not _takes_part(cell, current, parts, term):
+    if not _takes_part(cell, strangers, parts, term):
         assign(cell, subscript.setitem(current, key, term))
     elif not recorded:
         if sharing.noted and sharing.shows(cell, current.value):
@@ -128,19 +151,18 @@ def set_part(cell: Tensor, key: Any, value: Any) -> None:
         assign(cell, subscript.setitem(current, key, term))
 
 
-def _takes_part(cell: Tensor, current: Variable, parts: Sequence[Any], term: Variable) -> bool:
+def _takes_part(cell: Tensor, strangers: float, parts: Sequence[Any], term: Variable) -> bool:
     """Tell whether the part may be replaced by `term` in the buffer of `cell`."""
-    value, replacement = current.value, term.value
+    value, replacement = cell._read().value, term.value
     if value is None or replacement is None or THREAD.now.trace is not None:
         return False
     if not subscript.fits(value, parts, replacement.shape):
         return False  # to be explained where shapes are
     if sharing.shows(cell, value):
         return True
-    others = 0
     if replacement.base is value:  # as in x[1] = x[0]: a view that stays as it is
-        others = int(not subscript.overlaps(value, parts, replacement))
-    return _is_exclusive(current, value, others)
+        strangers -= not subscript.overlaps(value, parts, replacement)
+    return strangers <= 0
 
 
 def _is_needed(variable: Variable) -> bool:
@@ -188,7 +210,7 @@ def own(cell: Tensor) -> Array:
         sharing.spare(value, cell._read())
         return value
     del value
-    if not _is_exclusive_cell(cell):
+    if _strangers(cell) > 0:
         _bind_value(cell, np.array(cell._value("in-place change"), order="C"))
     return cell._value("in-place change")
 
@@ -202,7 +224,7 @@ def export(cell: Tensor) -> Array:
     with sharing.lock:
         source = detached_from(cell)
         if not sharing.lent_by(source, source._value("conversion to NumPy")):
-            if not _is_exclusive_cell(source, others=int(source is not cell)):
+            if _strangers(source) > (source is not cell):  # a cell that was detached is known
                 _bind_value(source, np.array(source._value("conversion to NumPy"), order="C"))
             if source is not cell:
                 cell._bind(source.detach()._read())
@@ -222,17 +244,16 @@ def detached_from(cell: Tensor) -> Tensor:
     return cell
 
 
-def _is_exclusive_cell(cell: Tensor, others: int = 0) -> bool:
-    """Tell whether nobody but `cell`, and `others` known ones, refers to its value."""
+def _strangers(cell: Tensor) -> float:
+    """Return how many references to the value of `cell` there are besides its own.
+
+    Infinitely many if the value cannot be written to, or others have the variable itself.
+    """
     current = cell._read()
-    return _holds_alone(cell, current, others)
-
-
-def _holds_alone(cell: Tensor, current: Variable, others: int) -> bool:
     value = current.value
-    assert value is not None
-    del cell
-    return _is_exclusive(current, value, others)
+    if value is None or not _is_plain(value) or sys.getrefcount(current) > _OWN_VARIABLE:
+        return math.inf
+    return sys.getrefcount(value) - _OWN_VALUE
 
 
 def _is_leaf(variable: Variable) -> bool:
@@ -268,35 +289,10 @@ def _apart(variable: Variable) -> Variable:
     return made
 
 
-def _writes_into_buffer(cell: Tensor, current: Variable, term: Variable) -> bool:
-    """Tell whether the change may be made in the buffer of `cell`."""
-    value, added, mode = current.value, term.value, THREAD.now
-    if value is None or added is None or mode.trace is not None:
-        return False
-    if added.dtype != value.dtype or value.dtype.kind != "f":
-        return False
-    if mode.recording and (current.requires_grad or term.requires_grad):
-        if _is_leaf(current):
-            _check_leaf_change()
-        return False
-    if added.shape not in {value.shape, ()}:
-        return False
-    return sharing.shows(cell, value) or _is_exclusive(current, value)
-
-
-def _references(variable: Variable, value: Array) -> tuple[int, int]:
-    return sys.getrefcount(variable), sys.getrefcount(value)
-
-
-def _is_exclusive(variable: Variable, value: Array, others: int = 0) -> bool:
-    """Tell whether nobody but one cell refers to `variable`, and nobody but it to `value`.
-
-    Apart from so many `others` that are known to refer to `value`.
-    """
-    if not (value.flags.owndata and value.flags.writeable and value.flags.c_contiguous):
-        return False
-    of_variable, of_value = _references(variable, value)
-    return of_variable <= _OWN_VARIABLE and of_value <= _OWN_VALUE + others
+def _is_plain(value: Array) -> bool:
+    """Tell whether an array may be written to and holds its own memory, in order."""
+    flags = value.flags
+    return flags.owndata and flags.carray
 
 
 class _Holder:
@@ -310,26 +306,19 @@ class _Holder:
 
 
 def _measure() -> tuple[int, int]:
-    """Return the reference counts that `_is_exclusive` sees for an exclusive value.
+    """Return the reference counts of a variable that one cell holds, and of its value.
 
-    They are measured through calls as deep as those of `update`, since how many references a call
+    They are measured as `update` and `_strangers` see them, since how many references a function
     holds is a matter of the interpreter's version.
     """
 
-    def outer(cell: _Holder) -> tuple[int, int]:
+    def as_seen(cell: _Holder) -> tuple[int, int]:
         current = cell._read()
-        return inner(cell, current)
-
-    def inner(cell: _Holder, current: Variable) -> tuple[int, int]:
         value = current.value
         assert value is not None
-        del cell
-        return innermost(current, value)
+        return sys.getrefcount(current), sys.getrefcount(value)
 
-    def innermost(variable: Variable, value: Array) -> tuple[int, int]:
-        return _references(variable, value)
-
-    return outer(_Holder())
+    return as_seen(_Holder())
 
 
 def _measure_untraced() -> tuple[int, int]:
