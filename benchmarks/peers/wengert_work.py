@@ -95,7 +95,8 @@ def _forward(case: dict[str, Any]) -> Task:
 
     graph = wg.trace(loss)(parameters)
     operations = len(graph.operations)
-    backward = len(graph.backward(wrt=graph.inputs).operations)
+    count = 2 * len(parameters)  # a weight and a bias each; the data are further inputs
+    backward = len(graph.backward(wrt=graph.inputs[:count]).operations)
     return Task(run, facts={"operations": operations, "backward": backward})
 
 

@@ -195,9 +195,10 @@ def _pull_one(
     op: Operation, y_bar: Any, y: Any, table: CotangentTable, reached: set[Variable] | None
 ) -> None:
     xs = op.inputs
-    needed = [x.requires_grad for x in xs]
-    if reached is not None:
-        needed = [need and x in reached for x, need in zip(xs, needed, strict=True)]
+    if reached is None:
+        needed = [x.requires_grad for x in xs]
+    else:
+        needed = [x.requires_grad and x in reached for x in xs]
         if True not in needed:
             return
     if op.serial <= sharing.horizon:

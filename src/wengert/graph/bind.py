@@ -97,14 +97,15 @@ def bind_inplace(
     operand stays in the graph as a variable whose value is gone; only primitives that are linear
     in it (their derivative does not need its value) have an in-place evaluation.
     """
-    buffer = inputs[0]
-    if primitive.inplace is None or any(x.value is None for x in inputs):
+    buffer, mode = inputs[0], THREAD.now
+    value = buffer.value
+    values = [x.value for x in inputs if x.value is not None]
+    if primitive.inplace is None or len(values) < len(inputs):
         result = bind(primitive, inputs, params)
         assert isinstance(result, Variable)
         return result
-    value = buffer.value
-    THREAD.now.run(primitive.inplace, value, *(x.value for x in inputs[1:]), **params)
-    if not (THREAD.now.recording and any(x.requires_grad for x in inputs)):
+    mode.run(primitive.inplace, *values, **params)
+    if not (mode.recording and any(x.requires_grad for x in inputs)):
         return Variable(value)
     buffer._aval, buffer.value = buffer.aval, None
     return Variable(value, _record(primitive, inputs, params), True)

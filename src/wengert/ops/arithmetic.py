@@ -167,7 +167,7 @@ def _evaluate_cotangent_mul(cotangent: Array, slope: Array) -> Any:
     if cotangent.nbytes >= SMALL and cotangent.shape == slope.shape:
         out = reuse(cotangent.shape, cotangent.dtype)
     product = np.multiply(cotangent, slope, out=out)
-    check = np.vdot(product, product)
+    check = np.vdot(product, product) if product.shape else product
     if check != check:  # noqa: PLR0124  (a NaN; `numpy.isnan` costs five times as much)
         zero = cotangent.dtype.type(0)
         if slope.dtype == np.bool_:
