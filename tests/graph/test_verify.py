@@ -9,7 +9,10 @@ import pytest
 from tests.graph.shared import F32, F64, traced
 from wengert.graph.bind import bind
 from wengert.graph.errors import InvalidGraphError
+from wengert.graph.graph import Graph
+from wengert.graph.mode import recording
 from wengert.graph.primitive import registry
+from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval
 from wengert.graph.verify import verify
 from wengert.ops.arithmetic import mul_p, sub_p
@@ -129,3 +132,16 @@ def test_another_primitive_of_the_same_shapes_is_no_error_of_the_grammar():
     assert g.operations[1].primitive is mul_p
     g.operations[1].primitive = sub_p
     verify(g)
+
+
+def test_only_stop_gradient_stops_a_derivative():
+    with Trace("loss") as trace:
+        x = trace.new_input(Aval((3,), F64), requires_grad=True)
+        with recording(False):
+            y = exp(x)
+        g = Graph((x,), (sin(y) * x,), "loss")
+    verify(g)
+    (_, made, _, _) = g.operations
+    made.inputs = (x,)
+    with pytest.raises(InvalidGraphError, match=r"output 0 of <Operation exp .*an operand does"):
+        verify(g)

@@ -108,7 +108,8 @@ def _check_derivative(primitive: Primitive, samples: Sequence[Sample]) -> None:
         for s in samples:
             floats_in = any(x.dtype.kind == "f" for x in s.inputs)
             floats_out = bool(float_outputs(primitive, s))
-            assert not (floats_in and floats_out), f"{name}: a float of floats has no derivative"
+            stops = not (floats_in and floats_out) or name == "stop_gradient"
+            assert stops, f"{name}: a float of floats has no derivative"
             assert not s.differentiable, f"{name}: a sample says it is differentiable"
         return
     if _arity(samples) == 0:

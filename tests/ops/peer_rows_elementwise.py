@@ -88,6 +88,11 @@ binary("greater", ops.greater, lambda x, y: x > y, vary=())
 binary("greater_equal", ops.greater_equal, lambda x, y: x >= y, vary=())
 
 
+@row("stop_gradient")
+def _(draw: Draw) -> Case:
+    return Case((array(draw, draw(shapes)),), ops.stop_gradient, lambda x: x.detach())
+
+
 @row("clip")
 def _(draw: Draw) -> Case:
     low = draw(st.sampled_from([None, -0.5, 0.1]))

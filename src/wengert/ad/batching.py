@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wengert.graph.bind import bind
-from wengert.graph.graph import Graph, stops_gradient
-from wengert.graph.mode import THREAD, recording
+from wengert.graph.graph import Graph
 from wengert.graph.variable import Variable
 
 
@@ -41,12 +40,11 @@ def batch(
         flags = tuple(x in lanes for x in op.inputs)
         results = graph.results(op)
         out_flags: bool | tuple[bool, ...]
-        with recording(not stops_gradient(op, results) and THREAD.now.recording):
-            if primitive.per_lane or any(flags):
-                made, out_flags = primitive.batch(primitive, xs, flags, size, op.params)
-            else:
-                made = bind(primitive, xs, op.params)
-                out_flags = (False,) * len(results) if primitive.several else False
+        if primitive.per_lane or any(flags):
+            made, out_flags = primitive.batch(primitive, xs, flags, size, op.params)
+        else:
+            made = bind(primitive, xs, op.params)
+            out_flags = (False,) * len(results) if primitive.several else False
         if not primitive.several:
             made, out_flags = (made,), (out_flags,)  # type: ignore[assignment]
         assert isinstance(made, tuple)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wengert.ad.tape import record_tape
+from wengert.ad.tape import close_off, closes_off, record_tape
 from wengert.graph.mode import THREAD, emitting, recording
 from wengert.graph.variable import Variable
 
@@ -43,10 +43,13 @@ def jvp(
     dots: dict[Variable, Variable] = {
         x: x_dot for x, x_dot in zip(wrt, tangents, strict=True) if x_dot is not None
     }
-    with emitting(THREAD.now.origin), recording(THREAD.now.recording and outer):
+    record = THREAD.now.recording and outer
+    closes = closes_off(record)
+    with emitting(THREAD.now.origin), recording(record or closes):
         for v in tape.results:
             _push_one(v, dots)
-    return [dots.get(y) for y in outputs], outer
+    found = [dots.get(y) for y in outputs]
+    return [close_off(v) if v and closes else v for v in found], outer
 
 
 def _push_one(v: Variable, dots: dict[Variable, Variable]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wengert.ad.tape import Tape, record_tape
+from wengert.ad.tape import Tape, close_off, closes_off, record_tape
 from wengert.graph import sharing
 from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.buffers import recycle
@@ -53,9 +53,10 @@ class CotangentTable:
     variable are added into that part.
     """
 
-    __slots__ = ("_any_hooks", "_bars", "_keep", "_owned", "_seen")
+    __slots__ = ("_any_hooks", "_bars", "_closes", "_keep", "_owned", "_seen")
 
-    def __init__(self, keep: Sequence[Variable] = ()) -> None:
+    def __init__(self, keep: Sequence[Variable] = (), closes: bool = False) -> None:
+        self._closes = closes
         self._any_hooks = _Hooks.exist
         self._keep = set(keep)
         self._bars: dict[Variable, Variable] = {}
@@ -93,6 +94,8 @@ class CotangentTable:
         if not registered or x in self._seen:
             return bar
         self._seen.add(x)
+        if self._closes:
+            bar = close_off(bar)
         for hook in tuple(registered):
             replaced = hook(bar)
             bar = bar if replaced is None else _fitting(replaced, x)
@@ -112,6 +115,11 @@ class CotangentTable:
             bar = self._hooked(x, bar)
             self._bars.pop(x, None)
         return bar
+
+    def finish(self) -> None:
+        """Close off what is left, if this pass is not to be differentiated again."""
+        if self._closes:
+            self._bars = {x: close_off(bar) for x, bar in self._bars.items()}
 
     def variables(self) -> list[Variable]:
         """Return the variables whose cotangents have not been taken: the leaves."""
@@ -155,15 +163,17 @@ def pull(
     CotangentTable
         The cotangents of the leaves and of `keep`.
     """
-    table = CotangentTable(keep)
+    closes = closes_off(record)
+    table = CotangentTable(keep, closes)
     for y, y_bar in zip(outputs, cotangents, strict=True):
         if y_bar is not None and y.requires_grad:
             table.add(y, y_bar)
     mode = THREAD.now
     origin, recording = mode.origin, mode.recording
-    mode.recording = record
+    mode.recording = record or closes
     try:
         _pull_all(tape, table, free)
+        table.finish()
     finally:
         mode.origin, mode.recording = origin, recording
     return table

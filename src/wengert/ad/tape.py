@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from wengert.graph.bind import bind
 from wengert.graph.errors import GraphFreedError
-from wengert.graph.mode import recording
+from wengert.graph.mode import THREAD
 from wengert.graph.source import describe
 from wengert.graph.variable import Operation, Variable, next_serial
-from wengert.ops.shape import alias_p
+from wengert.ops.shape import alias_p, stop_gradient
 
 
 class Tape(NamedTuple):
@@ -47,11 +47,20 @@ def isolate(x: Variable) -> Variable:
 
 
 def close_off(y: Variable) -> Variable:
-    """Return a variable equal to `y` through which no derivative flows."""
+    """Return a variable equal to `y` that nobody can differentiate by what made it."""
     if y.value is not None:
         return Variable(y.value)
-    with recording(False):
-        return bind(alias_p, (y,))  # type: ignore[no-any-return]
+    return stop_gradient(y) if y.requires_grad else y
+
+
+def closes_off(record: bool) -> bool:
+    """Tell whether a derivative is recorded all the same and its results are closed off.
+
+    So it is in a trace, for a derivative that nobody may differentiate again: one `stop_gradient`
+    for each result instead of one for each variable of 𝓖 that 𝓑 uses.
+    """
+    mode = THREAD.now
+    return not record and mode.recording and mode.trace is not None
 
 
 def horizon() -> int:

@@ -15,7 +15,7 @@ from wengert.graph import sharing
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, IndexRangeError, ShapeError, TracerError
 from wengert.graph.mode import THREAD
-from wengert.graph.primitive import Params, Primitive
+from wengert.graph.primitive import Params, Primitive, registry
 from wengert.graph.source import caller
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval, Operation, Variable
@@ -145,15 +145,13 @@ def _wrap_several(
 
 def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: Params) -> Any:
     trace = _innermost_trace(primitive, inputs)
+    if not THREAD.now.recording and primitive.derivative is not None:
+        inputs = tuple(_stopped(x) if x.requires_grad else x for x in inputs)
     avals = tuple(x.aval for x in inputs)
     result = primitive.infer(*avals, **params)
     results: tuple[Any, ...] = tuple(result) if primitive.several else (result,)
     op = _record(primitive, inputs, params)
-    differentiable = (
-        THREAD.now.recording
-        and primitive.derivative is not None
-        and any(x.requires_grad for x in inputs)
-    )
+    differentiable = primitive.derivative is not None and any(x.requires_grad for x in inputs)
     # Numbers that meet only weak variables do not make the result strong, as ``1 - lr``.
     weak = primitive.name != "cast" and any(aval.weak for aval in avals)
     weak = weak and all(x.value is not None or x.aval.weak for x in inputs)
@@ -171,6 +169,14 @@ def _bind_abstract(primitive: Primitive, inputs: tuple[Variable, ...], params: P
         op.set_outputs(outputs)
         return outputs
     return outputs[0]
+
+
+def _stopped(x: Variable) -> Variable:
+    """Return `x` for an operation that is traced while nothing is recorded.
+
+    So the graph itself says where no derivative passes, to whatever binds it again.
+    """
+    return bind(registry["stop_gradient"], (x,))  # type: ignore[no-any-return]
 
 
 def _innermost_trace(primitive: Primitive, inputs: tuple[Variable, ...]) -> Trace:

@@ -12,7 +12,7 @@ import numpy as np
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import TracerError
-from wengert.graph.mode import THREAD, recording
+from wengert.graph.mode import THREAD
 from wengert.graph.variable import Operation, Variable
 
 
@@ -157,15 +157,9 @@ def replay(
     for op in graph.operations:
         arguments = tuple(environment.get(x, x) for x in op.inputs)
         results = graph.results(op)
-        with recording(not stops_gradient(op, results) and THREAD.now.recording):
-            made = bind(op.primitive, arguments, op.params)
+        made = bind(op.primitive, arguments, op.params)
         environment.update(zip(results, made if op.primitive.several else (made,), strict=True))
     return tuple(environment.get(v, v) for v in graph.outputs)
-
-
-def stops_gradient(op: Operation, results: Sequence[Variable]) -> bool:
-    """Tell whether no derivative passes through `op`, so that none may when it is bound again."""
-    return any(x.requires_grad for x in op.inputs) and not any(v.requires_grad for v in results)
 
 
 def drop_aliases(outputs: Sequence[Variable]) -> tuple[Variable, ...]:
@@ -173,7 +167,7 @@ def drop_aliases(outputs: Sequence[Variable]) -> tuple[Variable, ...]:
 
     Transforms isolate their inputs by aliases, which keep nested derivatives apart. Only once the
     outermost trace has ended, and nothing inside it can be differentiated again on its own, may
-    they be taken out. Those that stop gradients stay. The operations are changed in place.
+    they be taken out. The operations are changed in place.
     """
     meant = tuple(_without_alias(v) for v in outputs)
     seen: set[Operation] = set()
@@ -193,10 +187,7 @@ def _without_alias(variable: Variable) -> Variable:
     while variable.value is None and variable.op is not None:
         if variable.op.primitive.name != "alias":
             break
-        (source,) = variable.op.inputs
-        if source.requires_grad and not variable.requires_grad:
-            break
-        variable = source
+        (variable,) = variable.op.inputs
     return variable
 
 

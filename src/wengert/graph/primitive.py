@@ -135,7 +135,7 @@ class Primitive:
     evaluate : callable
         ``evaluate(*arrays, **params)`` with NumPy: this defines what the primitive means.
     derivative : Derivative or None
-        None only if no output can carry a derivative.
+        None only if no output can carry a derivative, and for `stop_gradient`.
     batch : Batching
         The batching rule.
     samples : callable

@@ -15,7 +15,8 @@ def verify(graph: Graph) -> None:
 
     The grammar: inputs are distinct and have no operation between them and the graph; each
     operation applies a registered primitive to variables that are inputs, free, or outputs of
-    earlier operations; shapes and dtypes are those that the primitive's rule gives; each output
+    earlier operations; shapes and dtypes are those that the primitive's rule gives; a derivative
+    passes through every operation that has one, since only `stop_gradient` stops it; each output
     is known; the list is ordered by serial number.
 
     Raises
@@ -56,10 +57,16 @@ def _verify_operation(graph: Graph, op: Operation, known: set[Variable]) -> None
         raise InvalidGraphError(
             f"{graph.name}: {op!r} has {len(results)} outputs, its rule gives {len(expected)}."
         )
+    passes = op.primitive.differentiable and any(x.requires_grad for x in op.inputs)
     for position, (v, aval) in enumerate(zip(results, expected, strict=True)):
         if (v.shape, v.dtype) != (aval.shape, aval.dtype):
             raise InvalidGraphError(
                 f"{graph.name}: output {position} of {op!r} is {v.aval}, its rule gives {aval}."
+            )
+        if not v.requires_grad and v.dtype.kind == "f" and passes:
+            raise InvalidGraphError(
+                f"{graph.name}: output {position} of {op!r} requires no gradient although an "
+                "operand does; stop_gradient says where derivatives end."
             )
         if v.op is not op or v.index != position:
             raise InvalidGraphError(f"{graph.name}: {v!r} does not name {op!r} as its maker.")

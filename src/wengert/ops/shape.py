@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,27 @@ alias_p = register(
         lower=lambda kernels, x: x,
     )
 )
+
+
+stop_gradient_p = register(
+    Primitive(
+        name="stop_gradient",
+        notation=r"\operatorname{{stop}}({0})",
+        infer=lambda x: Aval(x.shape, x.dtype),
+        evaluate=lambda x: x,
+        derivative=None,
+        batch=batch_elementwise,
+        samples=lambda rng, dtype: (
+            replace(sample, differentiable=()) for sample in _identity_samples(rng, dtype)
+        ),
+        lower=lambda kernels, x: x,
+    )
+)
+
+
+def stop_gradient(x: Variable) -> Variable:
+    """Return a variable of the value of `x` through which no derivative flows, in either mode."""
+    return bind(stop_gradient_p, (x,))  # type: ignore[no-any-return]
 
 
 def _infer_reshape(x: Aval, shape: Shape) -> Aval:

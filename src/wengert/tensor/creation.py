@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wengert.ad.tape import close_off
 from wengert.graph import sharing
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import check_dtype
 from wengert.graph.errors import DTypeError
-from wengert.graph.mode import recording
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.convert import array_of
 from wengert.ops.shape import alias_p
@@ -27,8 +27,8 @@ def leaf(cell: Tensor, variable: Variable) -> Leaf:
             "convert it with .astype(wg.float32) first."
         )
     if variable.value is None:
-        with recording(False):  # a variable of its own: an operation has one for each output
-            alias: Variable = bind(alias_p, (variable,))
+        # A variable of its own: an operation has one for each output.
+        alias: Variable = bind(alias_p, (close_off(variable),))
         assert alias.trace is not None
         made = Leaf.abstract(alias.aval, alias.trace, alias.op, True)
     else:

@@ -296,11 +296,11 @@ class Tensor(Methods, Values):
 
     def detach(self) -> Tensor:
         """Return a tensor of the same value through which no gradient flows."""
-        from wengert.ad.tape import close_off
+        from wengert.ops.shape import stop_gradient
 
         variable = self._read()
         if variable.value is None:
-            return Tensor(close_off(variable))
+            return Tensor(stop_gradient(variable))
         made = Detached(variable.value)
         made.cell = weakref.ref(inplace.detached_from(self))
         return Tensor(made)

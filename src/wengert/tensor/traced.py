@@ -56,7 +56,8 @@ class TracedGraph(Graph):
         Parameters
         ----------
         wrt : name, Variable, or sequence of them, optional
-            Which inputs to differentiate by; default: all that are floating point.
+            Which inputs to differentiate by; default: the arguments that are floating point, and
+            the tensors from outside that require gradients.
 
         Raises
         ------
@@ -64,6 +65,8 @@ class TracedGraph(Graph):
             If the first output is not one number.
         KeyError
             If a name is no input.
+        RuntimeError
+            If an input is a tensor from outside that requires no gradient.
         """
         chosen = self._chosen(wrt)
         y = self.outputs[0]
@@ -83,7 +86,7 @@ class TracedGraph(Graph):
 
     def _chosen(self, wrt: Sequence[str | Variable] | str | None) -> list[Variable]:
         if wrt is None:
-            return [v for v in self.inputs if v.dtype.kind == "f"]
+            return [v for v in self.inputs if v.requires_grad]
         by_name = {v.name: v for v in self.inputs}
         wanted = [wrt] if isinstance(wrt, str | Variable) else list(wrt)
         for name in wanted:
@@ -93,6 +96,11 @@ class TracedGraph(Graph):
         for v in found:
             if v.dtype.kind != "f":
                 raise DTypeError(f"backward: {v.name!r} is {v.dtype}, which has no derivative")
+            if not v.requires_grad:
+                raise RuntimeError(
+                    f"backward: {v.name!r} is a tensor from outside that requires no gradient, so "
+                    "that none was traced; pass it as an argument, or call .requires_grad_() first."
+                )
         return found
 
 

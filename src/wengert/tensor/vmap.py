@@ -10,6 +10,7 @@ import numpy as np
 
 from wengert.ad import forward, reverse
 from wengert.ad.batching import batch
+from wengert.ad.tape import close_off, closes_off
 from wengert.graph.errors import ShapeError
 from wengert.graph.graph import Graph
 from wengert.graph.mode import THREAD, recording
@@ -259,9 +260,12 @@ def _axes_last(v: Variable, count: int) -> Variable:
 
 def _batched(graph: Graph, unit: Variable, is_open: bool) -> list[Variable]:
     basis = _basis(unit)
-    with recording(THREAD.now.recording and is_open):
+    record = THREAD.now.recording and is_open
+    closes = closes_off(record)
+    with recording(record or closes):
         made, flags = batch(graph, [basis], [True], basis.shape[0])
-        return [with_batch(v, b, basis.shape[0]) for v, b in zip(made, flags, strict=True)]
+        full = [with_batch(v, b, basis.shape[0]) for v, b in zip(made, flags, strict=True)]
+    return [close_off(v) for v in full] if closes else full
 
 
 def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
