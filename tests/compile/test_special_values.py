@@ -13,9 +13,9 @@ from wengert.graph.bind import bind
 from wengert.graph.primitive import registry
 
 UNARY = ("neg", "abs", "sign", "floor", "relu", "sqrt", "exp", "expm1", "log", "log1p", "sin")
-UNARY += ("cos", "tanh", "sigmoid", "erf", "softplus")
+UNARY += ("cos", "tanh", "sigmoid", "erf", "softplus", "round")
 BINARY = ("add", "sub", "mul", "div", "pow", "equal", "not_equal", "less", "less_equal", "greater")
-BINARY += ("greater_equal", "logaddexp")
+BINARY += ("greater_equal", "logaddexp", "floor_divide", "remainder")
 floats = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 

@@ -106,11 +106,10 @@ class Lanes:
         return self._arithmetic("mul", x, y)
 
     def div(self, x: Operand, y: Operand) -> Lane:
-        """Return ``x / y`` of floats."""
+        """Return ``x / y``; of integers the quotient toward zero."""
         x, y = self._pair(x, y)
-        if x.dtype.kind != "f":
-            raise NotImplementedError("div of integers has no native code; cast to a float first")
-        return self._emit(f"fdiv {self._type(x.dtype)} {x.text}, {y.text}", x.dtype)
+        division = {"f": "fdiv", "i": "sdiv", "u": "udiv"}[x.dtype.kind]
+        return self._emit(f"{division} {self._type(x.dtype)} {x.text}, {y.text}", x.dtype)
 
     def neg(self, x: Lane) -> Lane:
         """Return ``-x``."""

@@ -348,7 +348,8 @@ def absolute(x: VariableLike) -> Variable:
     >>> wg.abs(wg.tensor([1.0, -2.0]))
     tensor([1., 2.])
     """
-    return bind(abs_p, (as_variable(x),))  # type: ignore[no-any-return]
+    x = as_variable(x)
+    return x if x.dtype.kind == "b" else bind(abs_p, (x,))
 
 
 def sign(x: VariableLike) -> Variable:

@@ -223,6 +223,18 @@ def logical_or(x: VariableLike, y: VariableLike) -> Variable:
     return bind(logical_or_p, (_mask(x), _mask(y)))  # type: ignore[no-any-return]
 
 
+def logical_xor(x: VariableLike, y: VariableLike) -> Variable:
+    """Return whether exactly one of two masks holds, element by element.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.logical_xor(wg.tensor([True, False]), True)
+    tensor([False,  True])
+    """
+    return bind(not_equal_p, (_mask(x), _mask(y)))  # type: ignore[no-any-return]
+
+
 def logical_not(x: VariableLike) -> Variable:
     """Return the opposite of a mask.
 

@@ -147,6 +147,17 @@ def promoted(x: VariableLike, y: VariableLike) -> tuple[Variable, Variable]:
     return _to(x, dtype), _to(y, dtype)
 
 
+def counted(x: VariableLike, y: VariableLike) -> tuple[Variable, Variable]:
+    """Return `x` and `y` as variables of their common dtype; bool becomes int64.
+
+    For arithmetic whose results are numbers even of two bools.
+    """
+    first, second = promoted(x, y)
+    if first.dtype.kind == "b":
+        return cast(first, INT64), cast(second, INT64)
+    return first, second
+
+
 def _to(x: VariableLike, dtype: DType) -> Variable:
     return cast(x, dtype) if isinstance(x, Variable) else as_variable(x, dtype)
 

@@ -77,7 +77,7 @@ class Expressions(Protocol):
         ...
 
     def div(self, x: Operand, y: Operand) -> Scalar:
-        """Return ``x / y`` of floats."""
+        """Return ``x / y``; of integers the quotient toward zero, which must exist."""
         ...
 
     def neg(self, x: Scalar) -> Scalar:

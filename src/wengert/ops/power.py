@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.dtypes import INT64, Array
+from wengert.graph.dtypes import INT64, Array, DType
 from wengert.graph.errors import DTypeError
-from wengert.graph.primitive import Nonsmooth
+from wengert.graph.primitive import Nonsmooth, Sample
 from wengert.graph.variable import Variable
 from wengert.ops import compare
 from wengert.ops.arithmetic import cotangent_mul, floor, multiply
-from wengert.ops.convert import VariableLike, as_variable, cast, promoted
+from wengert.ops.convert import VariableLike, as_variable, cast, counted
 from wengert.ops.define import binary_samples, define_binary, magnitudes, normal, positive
 from wengert.ops.exponential import log
 from wengert.ops.lowering import Expressions, Scalar, elementwise
@@ -27,8 +28,18 @@ def _pow_exponent_slope(z: Variable, x: Variable, y: Variable) -> Variable:
     return cotangent_mul(z, log(x))
 
 
+_NEGATIVE = "pow: integers to a negative power are not integers; cast the base to a float"
+
+
 def _evaluate_pow(x: Array, y: Array) -> Any:
+    if x.dtype.kind != "f" and np.any(y < 0):
+        raise DTypeError(_NEGATIVE)
     return np.power(x, y)
+
+
+def _pow_samples(rng: np.random.Generator, dtype: DType) -> Iterable[Sample]:
+    exponent = normal if dtype.kind == "f" else positive
+    return binary_samples(magnitudes(positive, (1e-6, 1.0, 1e6)), exponent)(rng, dtype)
 
 
 def _outside_domain(z: Variable, x: Variable, y: Variable) -> Variable:
@@ -46,8 +57,7 @@ def _at_pole(z: Variable, x: Variable, y: Variable) -> Variable:
 def _pow(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
     if x.dtype.kind == "f":
         return e.call("pow", x, y)
-    negative = "Integers to negative integer powers are not allowed"
-    e.require(e.compare(">=", y, 0), f"pow: {negative}", ValueError)
+    e.require(e.compare(">=", y, 0), _NEGATIVE, DTypeError)
     result = e.constant(1, x.dtype)
     for bit in range(8 * x.dtype.itemsize):
         odd = e.compare("!=", e.both(y, e.constant(1 << bit, y.dtype)), 0)
@@ -61,7 +71,7 @@ pow_p = define_binary(
     _evaluate_pow,
     (_pow_base_slope, _pow_exponent_slope),
     "{{{0}}}^{{{1}}}",
-    binary_samples(magnitudes(positive, (1e-6, 1.0, 1e6)), normal),
+    _pow_samples,
     nonsmooth=(
         Nonsmooth("domain", _outside_domain),
         Nonsmooth("pole", _at_pole),
@@ -74,20 +84,36 @@ pow_p = define_binary(
 def power(x: VariableLike, y: VariableLike) -> Variable:
     """Return ``x ** y``, element by element.
 
+    Integers to integers are integers, and so are bools, which count as int64.
+
+    Raises
+    ------
+    DTypeError
+        If an integer is raised to a negative integer.
+
     Examples
     --------
     >>> import wengert as wg
     >>> wg.pow(wg.tensor([1.0, 2.0, 3.0]), 2)
     tensor([1., 4., 9.])
     """
-    if isinstance(y, int) and y == 2 and not isinstance(y, bool):  # noqa: PLR2004
+    if type(y) is int and (y == 2 or y < 0):  # noqa: PLR2004
         x = as_variable(x)
-        return multiply(x, x)
-    x, y = promoted(x, y)
-    if x.dtype.kind == "b":
-        x, y = cast(x, INT64), cast(y, INT64)
-    if x.dtype.kind in "iu" and y.value is not None and np.any(y.value < 0):
-        raise DTypeError(
-            "pow: integers to a negative power are not integers; cast the base to a float"
-        )
-    return bind(pow_p, (x, y))  # type: ignore[no-any-return]
+        x = cast(x, INT64) if x.dtype.kind == "b" else x
+        if y == 2:  # noqa: PLR2004
+            return multiply(x, x)
+        if x.dtype.kind != "f":
+            raise DTypeError(_NEGATIVE)
+    return bind(pow_p, counted(x, y))  # type: ignore[no-any-return]
+
+
+def square(x: VariableLike) -> Variable:
+    """Return ``x * x``, element by element.
+
+    Examples
+    --------
+    >>> import wengert as wg
+    >>> wg.square(wg.tensor([1.0, -3.0]))
+    tensor([1., 9.])
+    """
+    return power(x, 2)

@@ -19,10 +19,12 @@ from wengert.ops import (
     cumulative,
     exponential,
     extrema,
+    finite,
     indexing,
     losses,
     power,
     reduce,
+    rounding,
     shape,
     sorting,
     statistics,
@@ -71,6 +73,10 @@ floor = lift(arithmetic.floor)
 multiply = lift(arithmetic.multiply)
 negative = lift(arithmetic.negative)
 pow = lift(power.power)
+isfinite = lift(finite.isfinite)
+isinf = lift(finite.isinf)
+isnan = lift(finite.isnan)
+square = lift(power.square)
 relu = lift(arithmetic.relu)
 sign = lift(arithmetic.sign)
 subtract = lift(arithmetic.subtract)
@@ -83,6 +89,7 @@ less_equal = lift(compare.less_equal)
 logical_and = lift(compare.logical_and)
 logical_not = lift(compare.logical_not)
 logical_or = lift(compare.logical_or)
+logical_xor = lift(compare.logical_xor)
 not_equal = lift(compare.not_equal)
 where = lift(compare.where)
 einsum = lift(contraction.einsum)
@@ -125,6 +132,10 @@ max = lift(reduce.max)
 max_with_index = lift(reduce.max_with_index)
 min = lift(reduce.min)
 sum = lift(reduce.sum)
+ceil = lift(rounding.ceil)
+floor_divide = lift(rounding.floor_divide)
+remainder = lift(rounding.remainder)
+round = lift(rounding.round)
 broadcast_to = lift(shape.broadcast_to)
 concat = lift(assembly.concat)
 expand_dims = lift(shape.expand_dims)

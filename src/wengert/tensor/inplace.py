@@ -51,7 +51,14 @@ def update(
         ):
             mode.run(_add_scaled, ufunc, value, term, _factor(alpha, other.dtype))
             return
-    result = function(current, other if alpha is None else arithmetic.multiply(other, alpha))
+    assign_result(
+        cell, function(current, other if alpha is None else arithmetic.multiply(other, alpha))
+    )
+
+
+def assign_result(cell: Tensor, result: Variable) -> None:
+    """Bind `cell` to the result of an operation, which must have its dtype."""
+    current = cell._read()
     if result.dtype != current.dtype:
         raise TypeError(
             f"an in-place operation cannot change {current.dtype} to {result.dtype}; "

@@ -22,7 +22,7 @@ from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Detached, Variable
-from wengert.ops import arithmetic, compare, contraction, convert, power, shape, subscript
+from wengert.ops import arithmetic, compare, contraction, convert, power, rounding, shape, subscript
 from wengert.tensor import inplace
 from wengert.tensor.display import format_tensor
 from wengert.tensor.methods import Methods
@@ -367,6 +367,21 @@ class Tensor(Methods, Values):
         inplace.update(self, np.divide, arithmetic.divide, operand(other))
         return self
 
+    def floor_divide_(self, other: TensorLike) -> Self:
+        """Divide by `other` and round down."""
+        inplace.assign_result(self, rounding.floor_divide(self._read(), operand(other)))
+        return self
+
+    def remainder_(self, other: TensorLike) -> Self:
+        """Take the remainder of a division by `other`."""
+        inplace.assign_result(self, rounding.remainder(self._read(), operand(other)))
+        return self
+
+    def pow_(self, exponent: TensorLike) -> Self:
+        """Raise to the power `exponent`."""
+        inplace.assign_result(self, power.power(self._read(), operand(exponent)))
+        return self
+
     def __setitem__(self, key: Any, value: TensorLike) -> None:
         inplace.set_part(self, _key(key), operand(value))
 
@@ -412,11 +427,38 @@ class Tensor(Methods, Values):
     def __itruediv__(self, other: TensorLike) -> Self:
         return self.div_(other)
 
+    def __floordiv__(self, other: TensorLike) -> Tensor:
+        return Tensor(rounding.floor_divide(self._read(), operand(other)))
+
+    def __rfloordiv__(self, other: TensorLike) -> Tensor:
+        return Tensor(rounding.floor_divide(operand(other), self._read()))
+
+    def __ifloordiv__(self, other: TensorLike) -> Self:
+        return self.floor_divide_(other)
+
+    def __mod__(self, other: TensorLike) -> Tensor:
+        return Tensor(rounding.remainder(self._read(), operand(other)))
+
+    def __rmod__(self, other: TensorLike) -> Tensor:
+        return Tensor(rounding.remainder(operand(other), self._read()))
+
+    def __imod__(self, other: TensorLike) -> Self:
+        return self.remainder_(other)
+
+    def __divmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
+        return other // self, other % self  # type: ignore[return-value]
+
     def __pow__(self, other: TensorLike) -> Tensor:
         return Tensor(power.power(self._read(), operand(other)))
 
     def __rpow__(self, other: TensorLike) -> Tensor:
         return Tensor(power.power(operand(other), self._read()))
+
+    def __ipow__(self, other: TensorLike) -> Self:
+        return self.pow_(other)
 
     def __matmul__(self, other: TensorLike) -> Tensor:
         return Tensor(contraction.matmul(self._read(), operand(other)))
@@ -459,8 +501,8 @@ class Tensor(Methods, Values):
         variable = self._read()
         if variable.dtype.kind != "b":
             raise DTypeError(
-                f"&, | and ~ are for bool tensors, got {variable.dtype}; compare first, or use "
-                "wg.logical_and, wg.logical_or, wg.logical_not"
+                f"&, |, ^ and ~ are for bool tensors, got {variable.dtype}; compare first, or use "
+                "wg.logical_and, wg.logical_or, wg.logical_xor, wg.logical_not"
             )
         return variable
 
@@ -473,6 +515,11 @@ class Tensor(Methods, Values):
         return Tensor(compare.logical_or(self._mask(), operand(other)))
 
     __ror__ = __or__
+
+    def __xor__(self, other: TensorLike) -> Tensor:
+        return Tensor(compare.logical_xor(self._mask(), operand(other)))
+
+    __rxor__ = __xor__
 
     def __invert__(self) -> Tensor:
         return Tensor(compare.logical_not(self._mask()))
