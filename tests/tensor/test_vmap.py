@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,44 @@ def test_containers():
     assert found["b"][1][0].shape == (3, 2)
 
 
+def test_axes_inside_containers():
+    x, y = np.arange(6.0).reshape(2, 3), np.arange(2.0)
+
+    def f(d, c):
+        return {"sum": d["x"] + c, "rest": (d["y"][1], d["y"][0] * d["x"])}
+
+    data = {"x": x, "y": (y, np.float64(2))}
+    axes = ({"x": -1, "y": None}, 0)
+    out_axes = {"sum": 1, "rest": (None, -1)}
+    found = wg.vmap(f, axes, out_axes)(data, np.arange(3.0))
+    close(found["sum"], x + np.arange(3.0))
+    assert found["rest"][0].item() == 2
+    one = wg.vmap(lambda d: d["x"] * d["y"][1], in_axes=({"x": 1, "y": (None, None)},))(data)
+    close(one, 2 * x.T)
+    gradient = wg.grad(lambda d: wg.sum(wg.vmap(f, axes, out_axes)(d, np.ones(3))["sum"]))
+    assert gradient({"x": x, "y": (y, np.float64(2))})["x"].tolist() == np.ones((2, 3)).tolist()
+
+
+@dataclasses.dataclass
+class Pair:
+    w: object
+    b: object = None
+
+
+def test_axes_of_dataclasses_and_of_what_is_none():
+    def f(p):
+        return Pair(p.w * 2, None if p.b is None else p.b)
+
+    w = np.arange(6.0).reshape(2, 3)
+    found = wg.vmap(f, in_axes=(Pair(1, None),), out_axes=Pair(1, None))(Pair(w, wg.ones(2)))
+    close(found.w, 2 * w)
+    assert found.b.shape == (2,)
+    for axes in (1, Pair(1), Pair(1, 0)):  # no array stands where the second axis does
+        found = wg.vmap(f, in_axes=(axes,), out_axes=1)(Pair(w))
+        close(found.w, 2 * w)
+        assert found.b is None
+
+
 def test_results_that_do_not_depend_on_the_lane_are_repeated():
     assert wg.vmap(lambda x: wg.ones(2))(wg.ones(3)).tolist() == [[1.0, 1.0]] * 3
     assert wg.vmap(lambda x: 3.0)(wg.ones(3)).tolist() == [3.0] * 3
@@ -152,21 +192,50 @@ def test_jacobian_runs_its_function_once():
 
 
 def test_batch_lengths_must_agree():
-    with pytest.raises(ShapeError, match=r"got \[2, 3\] from shapes \(3,\), \(2,\)"):
-        wg.vmap(lambda a, b: a + b)(wg.ones(3), wg.ones(2))
-    with pytest.raises(ShapeError, match="must have one batch length"):
+    listed = r"3 for argument 0 of shape \(3,\) along axis 0, argument 1\['x'\] of shape \(2, 3\) "
+    listed += r"along axis 1; 2 for argument 1\['y'\] of shape \(2,\) along axis 0\. Mark shared"
+    pair = {"x": wg.ones((2, 3)), "y": wg.ones(2)}
+    with pytest.raises(ShapeError, match=f"must have one batch length, got {listed}"):
+        wg.vmap(lambda a, b: a, (0, {"x": 1, "y": 0}))(wg.ones(3), pair)
+    with pytest.raises(ShapeError, match="nothing is batched; give at least one argument an axis"):
         wg.vmap(lambda a: a, in_axes=None)(wg.ones(3))
 
 
 def test_axes_must_fit():
-    with pytest.raises(ShapeError, match=r"in_axes 0 does not fit an argument of shape \(\)"):
+    with pytest.raises(ShapeError, match=r"in_axes 0 does not fit argument 0 of shape \(\)"):
         wg.vmap(lambda a: a)(wg.tensor(1.0))
-    with pytest.raises(ShapeError, match=r"in_axes -3 does not fit an argument of shape \(2, 2\)"):
+    with pytest.raises(ShapeError, match=r"in_axes -3 does not fit argument 0 of shape \(2, 2\)"):
         wg.vmap(lambda a: a, in_axes=-3)(wg.ones((2, 2)))
     with pytest.raises(ValueError, match=r"in_axes \(0,\) does not fit 2 arguments"):
         wg.vmap(lambda a, b: a, in_axes=(0,))(wg.ones(3), wg.ones(3))
-    with pytest.raises((TypeError, ValueError), match=r"vmap: .*in_axes"):
-        wg.vmap(lambda a: a["x"], in_axes=({"x": 0},))({"x": wg.ones(3)})
+    ones = {"x": wg.ones(3), "y": [wg.ones(3)]}
+    for axes in ({"x": 0}, {"x": 0, "z": 0}, {"x": [0], "y": 0}, {"x": 0, "y": (0,)}, [0, 0]):
+        with pytest.raises(
+            ValueError, match=r"in_axes .* does not fit the structure of argument 1"
+        ):
+            wg.vmap(lambda a, b: a, in_axes=(0, axes))(wg.ones(3), ones)
+    with pytest.raises(
+        TypeError, match=r"must hold integers or None, got 'a' for argument 0\['y'\]\["
+    ):
+        wg.vmap(lambda a: a["x"], in_axes=({"x": 0, "y": "a"},))(ones)
+
+
+def test_places_in_the_results_must_fit():
+    f = lambda a: {"a": a, "b": (wg.ones(2), a)}  # noqa: E731
+    with pytest.raises(
+        ShapeError, match=r"out_axes 1 does not fit result\['a'\], which has 1 axes"
+    ):
+        wg.vmap(f, out_axes=1)(wg.ones(3))
+    with pytest.raises(ValueError, match=r"out_axes is None for result\['b'\]\[1\], which differs"):
+        wg.vmap(f, out_axes={"a": 0, "b": None})(wg.ones(3))
+    with pytest.raises(
+        ValueError, match=r"out_axes \(0, 1\) does not fit the structure of the result"
+    ):
+        wg.vmap(f, out_axes=(0, 1))(wg.ones(3))
+    with pytest.raises(
+        TypeError, match=r"out_axes 1\.5 must hold integers or None, got 1\.5 for resul"
+    ):
+        wg.vmap(f, out_axes=1.5)(wg.ones(3))
 
 
 def test_values_cannot_be_asked_of_a_lane():

@@ -61,6 +61,24 @@ def map_leaves(function: Callable[..., Any], tree: Any) -> Any:
     return unflatten(spec, [function(leaf) for leaf in leaves])
 
 
+def prefix_leaves(prefix: Any, tree: Any) -> list[Any]:
+    """Return, for each leaf of `tree`, what stands at or above its place in `prefix`.
+
+    In `prefix`, None is a leaf.
+
+    Raises
+    ------
+    ValueError
+        If `prefix` has other containers than `tree`, or goes deeper.
+    """
+    import optree
+
+    flatten(tree), flatten(prefix)  # so that their containers are known
+    found = optree.broadcast_prefix(prefix, tree, none_is_leaf=True, namespace=NAMESPACE)
+    leaves = optree.tree_leaves(tree, none_is_leaf=True, namespace=NAMESPACE)
+    return [given for given, leaf in zip(found, leaves, strict=True) if leaf is not None]
+
+
 def paths(tree: Any) -> list[str]:
     """Return a readable path for each leaf, such as ``".w"`` or ``"[0]['bias']"``."""
     import optree

@@ -33,7 +33,7 @@ from wengert.tensor.transforms import (
 )
 
 
-def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
+def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
     """Return a function that applies `function` to each example of a batch at once.
 
     The function runs once, on variables without values that stand for one example; then each of
@@ -44,16 +44,21 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     ----------
     function : callable
         A function of one example.
-    in_axes : int, None, or a sequence of them
+    in_axes : int, None, or a sequence of them, one for each argument
         Which axis of each argument is the batch; None: the argument is the same for all. For an
-        argument that is a container, its axis holds for all its leaves.
-    out_axes : int
-        Where the batch axis stands in the results.
+        argument that is a container, its axis holds for all its leaves, unless it is a container
+        of the same structure itself, to any depth, such as ``({"w": 0, "b": None}, 0)``.
+    out_axes : int, None, or a container of them
+        Where the batch axis stands in the results, in the same way; None: a result that is the
+        same for all is returned once.
 
     Raises
     ------
     ShapeError
-        If the batch lengths differ, or nothing is batched.
+        If the batch lengths differ, an axis is not there, or nothing is batched.
+    ValueError
+        If `in_axes` or `out_axes` does not fit the structure, or a result that differs between
+        examples has None for its axis.
     RuntimeError
         If the function writes a value that differs between examples to a tensor from outside.
 
@@ -62,6 +67,9 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
     >>> import wengert as wg
     >>> wg.vmap(lambda x: wg.sum(x * x))(wg.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([ 5., 25.])
+    >>> data = {"x": wg.ones((3, 2)), "scale": wg.tensor(5.0)}
+    >>> wg.vmap(lambda d: wg.sum(d["x"] * d["scale"]), in_axes=({"x": 0, "scale": None},))(data)
+    tensor([10., 10., 10.])
     """
 
     @functools.wraps(function)
@@ -71,8 +79,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
                 f"vmap: pass the arguments by position, got {', '.join(kwargs)} by name; "
                 "or fix them with functools.partial."
             )
-        leaves, specs, axes = _flatten_arguments(args, in_axes)
-        size = _batch_size(leaves, axes)
+        leaves, specs, axes, names = _flatten_arguments(args, in_axes)
+        size = _batch_size(leaves, axes, names)
         inputs = [
             v if axis is None else moveaxis(v, axis, 0)
             for v, axis in zip(leaves, axes, strict=True)
@@ -89,46 +97,87 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> C
         made, out_flags = batch(graph, inputs, flags, size)
         count = len(outputs)
         _carry_out(effects, made[count:], out_flags[count:])
-        full = [with_batch(v, b, size) for v, b in zip(made[:count], out_flags, strict=False)]
-        return pytree.unflatten(out_spec, [Tensor(moveaxis(v, 0, out_axes)) for v in full])
+        places = _out_axes(out_axes, result, list(zip(made, out_flags, strict=True)))
+        full = [
+            v if place is None else moveaxis(with_batch(v, b, size), 0, place)
+            for v, b, place in zip(made, out_flags, places, strict=False)
+        ]
+        return pytree.unflatten(out_spec, [Tensor(v) for v in full])
 
     return wrapped
 
 
 def _flatten_arguments(
     args: tuple[Any, ...], in_axes: Any
-) -> tuple[list[Variable], list[tuple[Any, int]], list[int | None]]:
+) -> tuple[list[Variable], list[tuple[Any, int]], list[int | None], list[str]]:
+    """Return the leaves of the arguments, their structure, and an axis and a name for each leaf."""
     given = in_axes if isinstance(in_axes, list | tuple) else (in_axes,) * len(args)
     if len(given) != len(args):
         raise ValueError(f"vmap: in_axes {in_axes} does not fit {len(args)} arguments.")
     leaves: list[Variable] = []
     specs: list[tuple[Any, int]] = []
     axes: list[int | None] = []
-    for argument, axis in zip(args, given, strict=True):
-        if axis is not None and not isinstance(axis, int):
-            raise TypeError(f"vmap: an entry of in_axes must be an integer or None, got {axis!r}.")
+    names: list[str] = []
+    for position, (argument, prefix) in enumerate(zip(args, given, strict=True)):
         found, spec = pytree.flatten(argument)
         leaves += [read(leaf) for leaf in found]
         specs.append((spec, len(found)))
-        axes += [axis] * len(found)
-    return leaves, specs, axes
+        named = [f"argument {position}{path}" for path in pytree.paths(argument)]
+        axes += _axes(f"in_axes {prefix!r}", prefix, argument, f"argument {position}", named)
+        names += named
+    return leaves, specs, axes, names
 
 
-def _batch_size(leaves: Sequence[Variable], axes: Sequence[int | None]) -> int:
-    sizes = set()
-    for v, axis in zip(leaves, axes, strict=True):
+def _axes(given: str, prefix: Any, tree: Any, what: str, names: Sequence[str]) -> list[int | None]:
+    """Return the axis that `prefix` says for each leaf of `tree`."""
+    try:
+        axes = pytree.prefix_leaves(prefix, tree)
+    except ValueError as error:
+        raise ValueError(f"vmap: {given} does not fit the structure of {what}: {error}") from None
+    for axis, name in zip(axes, names, strict=True):
+        if axis is not None and not isinstance(axis, int):
+            raise TypeError(f"vmap: {given} must hold integers or None, got {axis!r} for {name}.")
+    return axes
+
+
+def _batch_size(
+    leaves: Sequence[Variable], axes: Sequence[int | None], names: Sequence[str]
+) -> int:
+    sizes: dict[int, list[str]] = {}
+    for v, axis, name in zip(leaves, axes, names, strict=True):
         if axis is None:
             continue
         if not -v.ndim <= axis < v.ndim:
-            raise ShapeError(f"vmap: in_axes {axis} does not fit an argument of shape {v.shape}.")
-        sizes.add(v.shape[axis])
-    if len(sizes) != 1:
-        shapes = ", ".join(str(v.shape) for v in leaves)
+            raise ShapeError(f"vmap: in_axes {axis} does not fit {name} of shape {v.shape}.")
+        sizes.setdefault(v.shape[axis], []).append(f"{name} of shape {v.shape} along axis {axis}")
+    if not sizes:
+        raise ShapeError("vmap: nothing is batched; give at least one argument an axis in in_axes.")
+    if len(sizes) > 1:
+        listed = "; ".join(f"{size} for {', '.join(names)}" for size, names in sizes.items())
         raise ShapeError(
-            f"vmap: the batched arguments must have one batch length, got {sorted(sizes)} "
-            f"from shapes {shapes}; mark shared arguments with in_axes=None."
+            f"vmap: the batched arguments must have one batch length, got {listed}. Mark shared "
+            "arguments with in_axes=None."
         )
-    return sizes.pop()
+    return next(iter(sizes))
+
+
+def _out_axes(
+    out_axes: Any, result: Any, made: Sequence[tuple[Variable, bool]]
+) -> list[int | None]:
+    names = [f"result{path}" for path in pytree.paths(result)]
+    axes = _axes(f"out_axes {out_axes!r}", out_axes, result, "the result", names)
+    for (v, batched), axis, name in zip(made, axes, names, strict=False):
+        rank = v.ndim if batched else v.ndim + 1
+        if axis is None and batched:
+            raise ValueError(
+                f"vmap: out_axes is None for {name}, which differs between examples; give the "
+                "place of its batch axis."
+            )
+        if axis is not None and not -rank <= axis < rank:
+            raise ShapeError(
+                f"vmap: out_axes {axis} does not fit {name}, which has {rank} axes with the batch."
+            )
+    return axes
 
 
 def _lane(trace: Trace, v: Variable, batched: bool) -> Variable:
