@@ -13,7 +13,9 @@ import pytest
 
 import wengert as wg
 from tests.compile.programs import compiled, in_units, reference, samples_graph
+from tests.ops import test_against_peers
 from tests.ops.checks import CHECKS, check_infer, check_record, check_single_precision
+from tests.ops.peer_cases import ROWS
 from tests.ops.running import samples_of
 from tests.ops.smoothness import check_smoothness, elementwise_params
 from wengert.graph.primitive import registry
@@ -22,7 +24,6 @@ from wengert.tensor.functions import lift
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "CONTRIBUTING.md"
-UNITS = 5  # what NumPy's and C's versions of a function may differ by, as for the others
 
 
 @pytest.fixture
@@ -62,10 +63,16 @@ def test_it_passes_what_every_op_must_pass(module):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-def test_its_native_code_agrees_with_the_reference(module, dtype):
+def test_its_native_code_is_as_exact_as_its_record_says(module, dtype):
     graph, inputs = samples_graph(module.asin_p, samples_of(module.asin_p, dtype))
     pairs = zip(compiled(graph, inputs), reference(graph, inputs), strict=True)
-    assert max(in_units(a, w).max(initial=0) for a, w in pairs) <= UNITS
+    assert max(in_units(a, w).max(initial=0) for a, w in pairs) <= module.asin_p.lower.units
+
+
+@pytest.mark.peers
+def test_it_has_a_second_opinion_without_a_row(module):
+    assert module.asin_p.name not in ROWS
+    test_against_peers.test_primitive_agrees_with_the_peer("asin")
 
 
 def test_every_transform_knows_it(module):

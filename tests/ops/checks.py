@@ -41,6 +41,7 @@ from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.primitive import Params, Primitive, Sample
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.derivatives import Elementwise, add_all
+from wengert.ops.lowering import Inexact
 
 EXACT = 1e-10
 DIFFERENCES = 1e-6
@@ -56,6 +57,10 @@ FITTED = frozenset(
 """Bound with shapes that fit, by derivative rules and by functions that broadcast first."""
 WHOLE_GRAPHS = frozenset({"checkpoint", "custom"})
 """Carry a graph, which has the shapes that it was traced for."""
+
+
+LOOSEST = 40
+"""Units in the last place beyond which native code is not the function that NumPy computes."""
 
 
 def saturation(primitive: Primitive, dtype: type[np.floating], *factors: Array) -> float:
@@ -85,6 +90,9 @@ def check_record(primitive: Primitive) -> None:
     _check_derivative(primitive, samples)
     _check_magnitudes(primitive, samples)
     assert not (primitive.nonsmooth and primitive.derivative is None), f"{name}: smoothness of what"
+    if isinstance(primitive.lower, Inexact):
+        loosest = max(primitive.lower.units, primitive.lower.normwise)
+        assert loosest <= LOOSEST, f"{name}: its native code may be {loosest} units off"
 
 
 def _check_magnitudes(primitive: Primitive, samples: Sequence[Sample]) -> None:

@@ -148,8 +148,8 @@ class Primitive:
         ``inplace(buffer, *arrays, **params)``: as `evaluate`, but writes into its first operand.
     per_lane : bool
         Whether `vmap` batches it even if no operand is batched, as random draws want.
-    lower : object or None
-        The lowering, read by the native compiler.
+    lower : callable or None
+        The lowering, read by the native compiler; it says how exact it is (`ops.lowering.Inexact`).
     """
 
     name: str

@@ -29,7 +29,7 @@ from wengert.ops.define import (
 from wengert.ops.derivatives import Elementwise, Rules, aligned, emit
 from wengert.ops.exponential import erf, exp, sigmoid, tanh
 from wengert.ops.lower_reductions import greater_of
-from wengert.ops.lowering import Expression, Expressions, Scalar, View, elementwise
+from wengert.ops.lowering import LIBRARY, Expressions, Inexact, Scalar, elementwise
 from wengert.ops.shapes import Shape, need_float, normalize_axes
 
 Axes = tuple[int, ...]
@@ -120,7 +120,7 @@ def _define_softmax(
     evaluate: Callable[..., Any],
     rules: Rules,
     notation: str,
-    lower: Callable[..., View],
+    lower: Callable[..., Any],
 ) -> Primitive:
     def infer(x: Aval, axes: Axes) -> Aval:
         del axes
@@ -146,14 +146,14 @@ softmax_p = _define_softmax(
     evaluate_softmax,
     _jacobian_rules(pull_softmax, pull_softmax),
     r"\operatorname{{softmax}}({0})",
-    lower_reductions.softmax,
+    Inexact(lower_reductions.softmax, units=20),  # a quotient of sums of exponentials
 )
 log_softmax_p = _define_softmax(
     "log_softmax",
     _evaluate_log_softmax,
     _jacobian_rules(_pull_log_softmax, _push_log_softmax),
     r"\log \operatorname{{softmax}}({0})",
-    lower_reductions.log_softmax,
+    Inexact(lower_reductions.log_softmax, normwise=16),
 )
 
 
@@ -171,7 +171,7 @@ softplus_p = define_unary(
     lambda y, x: sigmoid(x),
     r"\log(1 + e^{{{0}}})",
     unary_samples(normal, _TINY, _LARGE),
-    lower=elementwise(lambda e, x: _logaddexp(e, x, e.constant(0, x.dtype)), 20),
+    lower=elementwise(lambda e, x: _logaddexp(e, x, e.constant(0, x.dtype)), 20, 2 * LIBRARY),
 )
 logaddexp_p = define_binary(
     "logaddexp",
@@ -180,7 +180,7 @@ logaddexp_p = define_binary(
     r"\log(e^{{{0}}} + e^{{{1}}})",
     binary_samples(magnitudes(normal, (1e-8, 1.0)), _LARGE),
     kinds="f",
-    lower=elementwise(_logaddexp, 20),
+    lower=Inexact(elementwise(_logaddexp, 20), normwise=16),
 )
 
 
@@ -190,7 +190,7 @@ def _define_bent(
     evaluate: Callable[..., Any],
     slope_below: Callable[[Variable, float], Variable],
     notation: str,
-    expression: Expression,
+    lower: Callable[..., Any],
 ) -> Primitive:
     """Define a function that is x above 0 and something else below.
 
@@ -233,7 +233,7 @@ def _define_bent(
             batch=batch_elementwise,
             samples=samples,
             nonsmooth=(Nonsmooth("kink", hits, slopes),),
-            lower=elementwise(expression, 10),
+            lower=lower,
         )
     )
 
@@ -252,7 +252,7 @@ leaky_relu_p = _define_bent(
     _evaluate_leaky_relu,
     lambda x, slope: as_variable(slope, x.dtype),
     r"\operatorname{{leaky\_relu}}({0})",
-    lambda e, x, slope: e.where(e.compare(">", x, 0), x, e.mul(x, slope)),
+    elementwise(lambda e, x, slope: e.where(e.compare(">", x, 0), x, e.mul(x, slope))),
 )
 
 
@@ -268,7 +268,7 @@ elu_p = _define_bent(
     _evaluate_elu,
     lambda x, alpha: alpha * exp(x),
     r"\operatorname{{elu}}({0})",
-    _elu,
+    elementwise(_elu, 10, 2 * LIBRARY),
 )
 
 

@@ -31,7 +31,7 @@ from wengert.ops.batching import with_batch
 from wengert.ops.define import Samples, normal, strided
 from wengert.ops.derivatives import Rules, aligned, emit, scaled
 from wengert.ops.indexing import evaluate_gather, locations
-from wengert.ops.lowering import Expressions, Kernels, Scalar, View
+from wengert.ops.lowering import Expressions, Inexact, Kernels, Scalar, View
 from wengert.ops.reduce import evaluate_logsumexp
 from wengert.ops.shapes import need_float, need_integer, without_axes
 
@@ -225,7 +225,7 @@ class_loss_p = register(
         derivative=Rules(_pull_loss, _push_loss),
         batch=_batch_loss,
         samples=_samples((None, 1, 3)),
-        lower=_lower_loss,
+        lower=Inexact(_lower_loss, normwise=16),
     )
 )
 class_loss_slope_p = register(
@@ -237,6 +237,6 @@ class_loss_slope_p = register(
         derivative=Rules(_pull_slope, _push_slope),
         batch=_batch_slope,
         samples=_samples((1, 3)),
-        lower=_lower_slope,
+        lower=Inexact(_lower_slope, normwise=16),
     )
 )

@@ -24,6 +24,7 @@ from wengert.ops import lower_products
 from wengert.ops.convert import VariableLike, as_variable, promoted
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Multilinear, emit
+from wengert.ops.lowering import Inexact
 from wengert.ops.shapes import normalize_axis, same_dtype
 
 _LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -175,7 +176,7 @@ contract_p = register(
         derivative=Multilinear(_transpose_x, _transpose_y),
         batch=_batch,
         samples=_samples,
-        lower=lower_products.contract,
+        lower=Inexact(lower_products.contract, normwise=8),
     )
 )
 

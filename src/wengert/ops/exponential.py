@@ -13,7 +13,7 @@ from wengert.graph.variable import Variable
 from wengert.ops import compare, special
 from wengert.ops.convert import VariableLike, apply_unary_float, constant
 from wengert.ops.define import define_unary, magnitudes, nonzero, normal, positive, unary_samples
-from wengert.ops.lowering import Expressions, Scalar, elementwise, function
+from wengert.ops.lowering import LIBRARY, Expressions, Scalar, elementwise, function
 
 _TINY = magnitudes(nonzero, (1e-12, 1e-6))
 _LARGE = magnitudes(nonzero, (10.0, 40.0))
@@ -123,7 +123,7 @@ sigmoid_p = define_unary(
     lambda y, x: y * (1 - y),
     r"\sigma({0})",
     unary_samples(normal, _TINY, _LARGE, _HUGE),
-    lower=elementwise(_sigmoid, 10),
+    lower=elementwise(_sigmoid, 10, 2 * LIBRARY),
 )
 
 
@@ -138,7 +138,7 @@ erf_p = define_unary(
     lambda y, x: (2 / math.sqrt(math.pi)) * exp(-(x * x)),
     r"\operatorname{{erf}}({0})",
     unary_samples(normal, _TINY, magnitudes(nonzero, (3.0,)), _HUGE),
-    lower=elementwise(_erf, 10),
+    lower=elementwise(_erf, 10, LIBRARY),
 )
 
 

@@ -20,6 +20,7 @@ from wengert.ops.contraction import contract_p, product
 from wengert.ops.convert import VariableLike, as_variable, promoted
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Rules, add_all, broadcast, emit
+from wengert.ops.lowering import Inexact
 from wengert.ops.reduce import sum_p
 from wengert.ops.shapes import same_dtype
 
@@ -137,7 +138,7 @@ linear_p = register(
         derivative=Rules(_pullback, _pushforward),
         batch=_batch,
         samples=_samples,
-        lower=lower_products.linear,
+        lower=Inexact(lower_products.linear, normwise=8),
     )
 )
 

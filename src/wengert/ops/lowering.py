@@ -274,8 +274,51 @@ def identity(e: Expressions, x: Scalar) -> Scalar:
     return x
 
 
-def elementwise(expression: Expression, cost: int = 1) -> Callable[..., View]:
-    """Return the lowering of an elementwise primitive: ``expression(e, *elements, **params)``."""
+LIBRARY = 5
+"""Units in the last place that C's and NumPy's versions of a function may differ by.
+
+NumPy's are within 4 units of the truth, the library's within 1.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Inexact:
+    """A lowering whose results may differ from NumPy's, with the bounds that tests hold it to.
+
+    Other lowerings agree in every bit.
+
+    Attributes
+    ----------
+    lower : callable
+        The lowering.
+    units : int
+        How far each element may be off, in units in its last place.
+    normwise : int
+        How far each element may be off, in units in the last place of the largest: for sums in
+        another order.
+    """
+
+    lower: Callable[..., Any]
+    units: int = 0
+    normwise: int = 0
+
+    def __call__(self, kernels: Kernels, *xs: View, **params: Any) -> Any:
+        """Build the result."""
+        return self.lower(kernels, *xs, **params)
+
+
+def elementwise(expression: Expression, cost: int = 1, units: int = 0) -> Callable[..., Any]:
+    """Return the lowering of an elementwise primitive: ``expression(e, *elements, **params)``.
+
+    Parameters
+    ----------
+    expression : callable
+        The value of one element.
+    cost : int
+        About how many nanoseconds it takes.
+    units : int
+        How far it may be from NumPy's value, in units in the last place; 0: equal in every bit.
+    """
 
     def lower(kernels: Kernels, *xs: View, **params: Any) -> View:
         def build(e: Expressions, *elements: Scalar) -> Scalar:
@@ -284,9 +327,9 @@ def elementwise(expression: Expression, cost: int = 1) -> Callable[..., View]:
         (out,) = kernels.outputs
         return kernels.map(build, *xs, shape=out.shape, dtype=out.dtype, cost=cost)
 
-    return lower
+    return Inexact(lower, units) if units else lower
 
 
-def function(name: str, cost: int = 10) -> Callable[..., View]:
+def function(name: str, cost: int = 10, units: int = LIBRARY) -> Callable[..., Any]:
     """Return the lowering of an elementwise primitive that C's mathematical library has."""
-    return elementwise(lambda e, *xs: e.call(name, *xs), cost)
+    return elementwise(lambda e, *xs: e.call(name, *xs), cost, units)

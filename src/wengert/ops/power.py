@@ -17,7 +17,7 @@ from wengert.ops.arithmetic import cotangent_mul, floor, multiply
 from wengert.ops.convert import VariableLike, as_variable, cast, counted
 from wengert.ops.define import binary_samples, define_binary, magnitudes, normal, positive
 from wengert.ops.exponential import log
-from wengert.ops.lowering import Expressions, Scalar, elementwise
+from wengert.ops.lowering import LIBRARY, Expressions, Scalar, elementwise
 
 
 def _pow_base_slope(z: Variable, x: Variable, y: Variable) -> Variable:
@@ -77,7 +77,7 @@ pow_p = define_binary(
         Nonsmooth("pole", _at_pole),
     ),
     kinds="iuf",
-    lower=elementwise(_pow, 20),
+    lower=elementwise(_pow, 20, LIBRARY),
 )
 
 

@@ -18,6 +18,7 @@ from wengert.ops.batching import batch_by_axes
 from wengert.ops.convert import VariableLike, as_variable, cast, floating, widened
 from wengert.ops.define import Samples, magnitudes, normal
 from wengert.ops.derivatives import Linear, Rules, WeightedReduction, aligned, emit, expanded
+from wengert.ops.lowering import Inexact
 from wengert.ops.shapes import normalize_axes, normalize_axis, with_ones, without_axes
 
 Axes = tuple[int, ...]
@@ -65,7 +66,7 @@ sum_p = register(
         derivative=Linear(lambda y_bar, xs, needed, axes: [expanded(y_bar, axes, xs[0].shape)]),
         batch=batch_by_axes,
         samples=_samples(((0, 3), (0,)), ((2, 0), (1,))),
-        lower=lower_reductions.total,
+        lower=Inexact(lower_reductions.total, normwise=8),
     )
 )
 
@@ -147,7 +148,7 @@ logsumexp_p = register(
         derivative=WeightedReduction(_softmax_weights),
         batch=batch_by_axes,
         samples=_samples(((0, 3), (1,))),
-        lower=lower_reductions.logsumexp,
+        lower=Inexact(lower_reductions.logsumexp, normwise=16),
     )
 )
 

@@ -18,6 +18,7 @@ from wengert.ops.batching import batch_by_axes
 from wengert.ops.convert import VariableLike, as_variable, floating, widened
 from wengert.ops.define import magnitudes, normal, strided
 from wengert.ops.derivatives import WeightedReduction, emit
+from wengert.ops.lowering import Inexact
 from wengert.ops.reduce import sum_p
 from wengert.ops.shapes import Shape, need_float, normalize_axes, with_ones, without_axes
 
@@ -83,7 +84,7 @@ prod_p = register(
         derivative=WeightedReduction(_product_of_others),
         batch=batch_by_axes,
         samples=_prod_samples,
-        lower=lower_reductions.product,
+        lower=Inexact(lower_reductions.product, normwise=40),  # one rounding for each factor
     )
 )
 
@@ -130,7 +131,7 @@ norm_p = register(
         batch=batch_by_axes,
         samples=_norm_samples,
         nonsmooth=(Nonsmooth("kink", lambda y, x, axes: compare.equal(y, 0.0), ((-1.0, 1.0),)),),
-        lower=lower_reductions.norm,
+        lower=Inexact(lower_reductions.norm, normwise=8),
     )
 )
 
