@@ -10,7 +10,7 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, DType
-from wengert.graph.primitive import Nonsmooth, Sample
+from wengert.graph.primitive import Kind, Nonsmooth, Primitive, Sample
 from wengert.graph.variable import Variable
 from wengert.ops import compare
 from wengert.ops.arithmetic import absolute, divide, floor, negative
@@ -23,8 +23,9 @@ from wengert.ops.define import (
     nonzero,
     unary_samples,
 )
+from wengert.ops.derivatives import Partial
 from wengert.ops.extrema import maximum
-from wengert.ops.lowering import Expressions, Scalar, elementwise, function
+from wengert.ops.lowering import Expression, Expressions, Scalar, elementwise, function
 
 
 def _between_integers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -112,31 +113,45 @@ def _remainder(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
     return e.where(e.compare("==", rest, 0), zero, moved)
 
 
-floor_divide_p = define_binary(
+def _define_division(
+    name: str,
+    ufunc: np.ufunc,
+    partials: tuple[Partial, Partial],
+    notation: str,
+    at_zero: Kind,
+    expression: Expression,
+) -> Primitive:
+    """Define what jumps at multiples of the divisor; `at_zero` is what a divisor of 0 is."""
+    return define_binary(
+        name,
+        _dividing(name, ufunc),
+        partials,
+        notation,
+        _division_samples,
+        nonsmooth=(
+            Nonsmooth("jump", _at_multiple),
+            Nonsmooth(at_zero, lambda z, x, y: compare.equal(y, 0.0)),
+        ),
+        kinds="iuf",
+        lower=elementwise(expression, 20),
+    )
+
+
+floor_divide_p = _define_division(
     "floor_divide",
-    _dividing("floor_divide", np.floor_divide),
+    np.floor_divide,
     (0, 0),
     r"\lfloor {0} / {1} \rfloor",
-    _division_samples,
-    nonsmooth=(
-        Nonsmooth("jump", _at_multiple),
-        Nonsmooth("pole", lambda z, x, y: compare.equal(y, 0.0)),
-    ),
-    kinds="iuf",
-    lower=elementwise(_floor_divide, 20),
+    "pole",
+    _floor_divide,
 )
-remainder_p = define_binary(
+remainder_p = _define_division(
     "remainder",
-    _dividing("remainder", np.remainder),
+    np.remainder,
     (1, lambda z, x, y: negative(bind(floor_divide_p, (x, y)))),
     r"{0} \bmod {1}",
-    _division_samples,
-    nonsmooth=(
-        Nonsmooth("jump", _at_multiple),
-        Nonsmooth("domain", lambda z, x, y: compare.equal(y, 0.0)),
-    ),
-    kinds="iuf",
-    lower=elementwise(_remainder, 20),
+    "domain",
+    _remainder,
 )
 round_p = define_unary(
     "round",

@@ -248,9 +248,13 @@ class _Geometry(NamedTuple):
                 )
 
 
+def _check_image(name: str, shape: Shape) -> None:
+    if len(shape) not in (3, 4):
+        raise ShapeError(f"{name}: x must be (N, C, H, W) or (C, H, W), got shape {shape}")
+
+
 def _check_conv2d(x: Shape, weight: Shape, bias: Shape | None, groups: int) -> None:
-    if len(x) not in (3, 4):
-        raise ShapeError(f"conv2d: x must be (N, C, H, W) or (C, H, W), got shape {x}")
+    _check_image("conv2d", x)
     if len(weight) != 4:  # noqa: PLR2004
         raise ShapeError(
             f"conv2d: weight must be (out channels, channels / groups, height, width), got {weight}"
@@ -349,10 +353,20 @@ def _convolve(view: Variable, w: Variable, groups: int) -> Variable:
     return reshape(y, (*outer, out_channels, *y.shape[-2:]))
 
 
-def _pooled_windows(name: str, x: VariableLike, geometry: _Geometry, fill: float) -> Variable:
+def _pooled_windows(  # noqa: PLR0913, PLR0917  (PyTorch's arguments)
+    name: str,
+    x: VariableLike,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    dilation: Pair,
+    fill: float,
+) -> Variable:
+    """Return the windows of a pooling, one step apart each unless `stride` says otherwise."""
     x = floating(x)
-    if x.ndim not in (3, 4):
-        raise ShapeError(f"{name}: x must be (N, C, H, W) or (C, H, W), got shape {x.shape}")
+    _check_image(name, x.shape)
+    step = kernel_size if stride is None else stride
+    geometry = _Geometry.of(name, kernel_size, step, padding, dilation)
     if any(2 * n > size for n, size in zip(geometry.padding, geometry.sizes, strict=True)):
         raise ValueError(
             f"{name}: padding {geometry.padding} must be at most half of kernel_size "
@@ -398,9 +412,7 @@ def max_pool2d(
     >>> wg.max_pool2d(wg.tensor([[[1.0, 2.0], [4.0, 3.0]]]), 2)
     tensor([[[4.]]])
     """
-    step = kernel_size if stride is None else stride
-    geometry = _Geometry.of("max_pool2d", kernel_size, step, padding, dilation)
-    view = _pooled_windows("max_pool2d", x, geometry, -math.inf)
+    view = _pooled_windows("max_pool2d", x, kernel_size, stride, padding, dilation, -math.inf)
     shape = view.shape[:-2]
     flat = reshape(view, (*shape, math.prod(view.shape[-2:])))
     return bind(max_with_index_p, (flat,), {"axis": len(shape)})[0]  # type: ignore[no-any-return]
@@ -435,7 +447,4 @@ def avg_pool2d(
     >>> wg.avg_pool2d(wg.tensor([[[1.0, 2.0], [4.0, 3.0]]]), 2)
     tensor([[[2.5]]])
     """
-    step = kernel_size if stride is None else stride
-    geometry = _Geometry.of("avg_pool2d", kernel_size, step, padding, 1)
-    view = _pooled_windows("avg_pool2d", x, geometry, 0.0)
-    return mean(view, (-2, -1))
+    return mean(_pooled_windows("avg_pool2d", x, kernel_size, stride, padding, 1, 0.0), (-2, -1))
