@@ -133,17 +133,49 @@ SHAPE_ERRORS = {
     "einsum, lengths": (
         lambda x, y: ops.einsum("ij,jk->ik", x, y),
         ((2, 3), (4, 5)),
-        r"the label 'j' has length 3 in one operand and 4 in the other, got \(2, 3\) and \(4, 5\)",
+        r"einsum: in 'ij,jk->ik' the label 'j' has length 3 in one place and 4 in another, "
+        r"got \(2, 3\) and \(4, 5\)",
     ),
+    "outer": (
+        ops.outer,
+        ((2,), (2, 3)),
+        r"outer: needs two vectors, got shapes \(2,\) and \(2, 3\)",
+    ),
+    "any": (
+        lambda x: ops.any(x, 1),
+        ((2,),),
+        r"any: axis 1 is out of range for an array of 1",
+    ),
+    "all": (lambda x: ops.all(x, -2), ((2,),), r"all: axis -2 is out of range for an array of 1"),
     "einsum, rank": (
         lambda x, y: ops.einsum("ij,jk->ik", x, y),
         ((2, 3, 1), (3, 5)),
-        r"einsum: labels 'ij' and 'jk' do not fit shapes \(2, 3, 1\) and \(3, 5\)",
+        r"einsum: 'ij' in 'ij,jk->ik' names 2 axes of an operand that has 3",
     ),
-    "einsum without a result": (
-        lambda x: ops.einsum("ij", x),
+    "einsum, an axis twice in the result": (
+        lambda x: ops.einsum("ij->ii", x),
         ((2, 3),),
-        r"einsum: 'ij' must name its result",
+        r"einsum: the result of 'ij->ii' must be letters, each at most once, and '...'",
+    ),
+    "einsum, a result from nowhere": (
+        lambda x: ops.einsum("ij->ik", x),
+        ((2, 3),),
+        r"einsum: 'ij->ik' has no operand with \['k'\]",
+    ),
+    "einsum, no letters": (
+        lambda x: ops.einsum("i1", x),
+        ((2, 3),),
+        r"einsum: 'i1' in 'i1' must be letters, and '...' at most once",
+    ),
+    "einsum, axes of the ellipsis": (
+        lambda x: ops.einsum("...i->i", x),
+        ((2, 3),),
+        r"einsum: the result of '...i->i' must name the axes of '...' too",
+    ),
+    "einsum, number of operands": (
+        lambda x: ops.einsum("i,i", x),
+        ((2,),),
+        r"einsum: 'i,i' names 2 operands, got 1",
     ),
     "tensordot": (
         lambda x, y: ops.tensordot(x, y, 1),
@@ -166,9 +198,9 @@ SHAPE_ERRORS = {
         r"slice: shapes \(2,\) and \(3,\) do not broadcast: axis -1 has 2 against 3",
     ),
     "take_along_axis": (
-        lambda x: ops.take_along_axis(x, np.zeros((1, 2), int), 1),
+        lambda x: ops.take_along_axis(x, np.zeros((2, 2), int), 1),
         ((3, 4),),
-        r"gather: indices of shape \(1, 2\) do not match axes \(0,\) of shape \(3, 4\)",
+        r"take_along_axis: shapes \(3, 1\) and \(2, 1\) do not broadcast: axis -2 has 2 against 3",
     ),
     "bias": (
         ops.linear,

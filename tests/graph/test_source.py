@@ -10,8 +10,8 @@ from wengert.ad.tape import horizon, isolate
 from wengert.graph.source import caller, describe, line_number
 from wengert.graph.variable import Variable
 from wengert.ops.activations import gelu, log_softmax
-from wengert.ops.contraction import einsum
 from wengert.ops.creation import full
+from wengert.ops.einsum import einsum
 from wengert.ops.exponential import exp
 from wengert.ops.losses import cross_entropy
 from wengert.ops.statistics import var

@@ -92,6 +92,34 @@ def _(draw: Draw) -> Case:
     )
 
 
+@composite("einsum of every form")
+def _(draw: Draw) -> Case:
+    n, m, k = (draw(sides) for _ in range(3))
+    spec, *of = draw(
+        st.sampled_from(
+            [
+                ("ii", (n, n)),
+                ("ji", (n, m)),
+                ("iij->ij", (n, n, m)),
+                ("jiji->i", (m, n, m, n)),
+                ("ii,ij", (n, n), (n, m)),
+                ("...ij,...jk->...ik", (k, 1, n, m), (2, m, n)),
+                ("...ij,jk->...ik", (2, n, m), (m, k)),
+                ("...i,i...", (n, m), (m, n)),
+                ("i...,...", (n, m), (m,)),
+                ("ij,ij->ij", (n, m), (1, m)),
+                ("ij,ij->j", (n, 1), (n, m)),
+            ]
+        )
+    )
+    return Case(
+        tuple(array(draw, shape) for shape in of),
+        lambda *xs: ops.einsum(spec, *xs),
+        lambda *xs: torch.einsum(spec, *xs),
+        tuple(range(len(of))),
+    )
+
+
 @composite("tensordot")
 def _(draw: Draw) -> Case:
     a, b, c, d = (draw(sides) for _ in range(4))

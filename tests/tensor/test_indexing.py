@@ -87,6 +87,8 @@ def test_integers_arrays_and_slices_together(data):
                 nps.arrays(np.int64, result, elements=st.integers(-length, length - 1))
             )
             parts.append(index if kind == "array" or index.size == 0 else index.tolist())
+    for _ in range(data.draw(st.integers(0, 2))):
+        parts.insert(data.draw(st.integers(0, len(parts))), None)
     key = tuple(parts)
     check(a, key)
     check_traced(a, key)
@@ -191,6 +193,23 @@ BAD = {
 def test_bad_keys(shape, key, match):
     with pytest.raises((IndexError, ShapeError, TypeError, ValueError), match=match):
         wg.ones(shape)[key]
+
+
+@pytest.mark.parametrize(
+    ("shape", "of_index", "axis"),
+    [((3, 4), (1, 4), 1), ((3, 4), (3, 1), 0), ((1, 4), (3, 2), 1), ((2, 1, 4), (1, 3, 5), -1)],
+)
+def test_take_along_axis_broadcasts_beside_the_axis(shape, of_index, axis):
+    x = numbers(shape)
+    index = np.random.default_rng(0).integers(-x.shape[axis], x.shape[axis], of_index)
+    beside = [list(shape), list(of_index)]
+    beside[0][axis] = beside[1][axis] = 1
+    common = np.broadcast_shapes(*map(tuple, beside))
+    wide = [list(common), list(common)]
+    wide[0][axis], wide[1][axis] = shape[axis], of_index[axis]
+    wanted = np.take_along_axis(np.broadcast_to(x, wide[0]), np.broadcast_to(index, wide[1]), axis)
+    for function in (wg.take_along_axis, wg.compile(wg.take_along_axis, threads=1)):
+        np.testing.assert_array_equal(function(wg.asarray(x), wg.asarray(index), axis), wanted)
 
 
 def test_index_out_of_range_is_an_index_error():

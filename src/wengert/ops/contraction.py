@@ -21,7 +21,7 @@ from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_products
-from wengert.ops.convert import VariableLike, as_variable, promoted
+from wengert.ops.convert import VariableLike, promoted
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Multilinear, emit
 from wengert.ops.lowering import Inexact
@@ -280,77 +280,6 @@ def _check_matmul(x: tuple[int, ...], y: tuple[int, ...]) -> None:
         raise ShapeError(f"matmul: the leading axes of {x} and {y} do not broadcast") from None
 
 
-def einsum(spec: str, *operands: VariableLike) -> Variable:
-    """Return the contraction of `operands` in Einstein's notation, in the order given.
-
-    Parameters
-    ----------
-    spec : str
-        Such as ``"ij,jk->ik"``. The result must be written out; a label stands at most once in
-        each operand and there is no ellipsis.
-    *operands : Tensor or array_like
-        One for each group of labels.
-
-    Raises
-    ------
-    ShapeError
-        If labels and shapes do not fit.
-
-    Examples
-    --------
-    >>> import wengert as wg
-    >>> wg.einsum("ij,ij->i", wg.ones((2, 3)), wg.ones((2, 3)))
-    tensor([3., 3.])
-    """
-    left, arrow, result = spec.replace(" ", "").partition("->")
-    groups = left.split(",")
-    _check_einsum(spec, arrow, groups, result, len(operands))
-    variables = [as_variable(operand) for operand in operands]
-    terms = list(zip(groups, variables, strict=True))
-    while len(terms) > 1:
-        (labels_x, x), (labels_y, y) = terms[0], terms[1]
-        later = set(result).union(*(labels for labels, _ in terms[2:]))
-        terms[:2] = [_pair(labels_x, x, labels_y, y, later)]
-    labels, v = terms[0]
-    v, labels = _sum_out(v, labels, set(result))
-    order = tuple(labels.index(label) for label in result)
-    return v if order == tuple(range(len(order))) else emit("permute", v, axes=order)
-
-
-def _check_einsum(spec: str, arrow: str, groups: list[str], result: str, count: int) -> None:
-    if not arrow:
-        raise ShapeError(f"einsum: {spec!r} must name its result, as in 'ij,jk->ik'")
-    if len(groups) != count:
-        raise ShapeError(f"einsum: {spec!r} names {len(groups)} operands, got {count}")
-    for labels in (*groups, result):
-        if not all(label in _LABELS for label in labels) or len(set(labels)) != len(labels):
-            raise ShapeError(f"einsum: {labels!r} in {spec!r} must be letters, each at most once")
-    if missing := set(result) - set("".join(groups)):
-        raise ShapeError(f"einsum: {spec!r} has no operand with {sorted(missing)}")
-
-
-def _sum_out(v: Variable, labels: str, keep: set[str]) -> tuple[Variable, str]:
-    axes = tuple(i for i, label in enumerate(labels) if label not in keep)
-    if not axes:
-        return v, labels
-    return emit("sum", v, axes=axes), "".join(label for label in labels if label in keep)
-
-
-def _pair(
-    labels_x: str, x: Variable, labels_y: str, y: Variable, later: set[str]
-) -> tuple[str, Variable]:
-    if len(labels_x) != x.ndim or len(labels_y) != y.ndim:
-        raise ShapeError(
-            f"einsum: labels {labels_x!r} and {labels_y!r} do not fit shapes {x.shape} and "
-            f"{y.shape}"
-        )
-    x, y = promoted(x, y)
-    x, labels_x = _sum_out(x, labels_x, later | set(labels_y))
-    y, labels_y = _sum_out(y, labels_y, later | set(labels_x))
-    result = "".join(label for label in dict.fromkeys(labels_x + labels_y) if label in later)
-    return result, contract(f"{labels_x},{labels_y}->{result}", x, y)
-
-
 def tensordot(
     x: VariableLike, y: VariableLike, axes: int | tuple[Sequence[int], Sequence[int]] = 2
 ) -> Variable:
@@ -397,4 +326,6 @@ def outer(x: VariableLike, y: VariableLike) -> Variable:
             [6., 8.]])
     """
     x, y = promoted(x, y)
+    if x.ndim != 1 or y.ndim != 1:
+        raise ShapeError(f"outer: needs two vectors, got shapes {x.shape} and {y.shape}")
     return contract("a,b->ab", x, y)

@@ -23,7 +23,15 @@ from wengert.ops.batching import shift, with_batch
 from wengert.ops.convert import VariableLike, as_variable
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Linear, emit, zeros_like
-from wengert.ops.shapes import Shape, need_integer, normalize_axis, same_dtype, without_axes
+from wengert.ops.shapes import (
+    Shape,
+    broadcast_shapes,
+    need_integer,
+    normalize_axis,
+    same_dtype,
+    with_ones,
+    without_axes,
+)
 
 Key = tuple[int | slice, ...]
 
@@ -425,7 +433,7 @@ def take_along_axis(x: VariableLike, indices: VariableLike, axis: int = -1) -> V
     x : Tensor or array_like
         Where to take from.
     indices : Tensor or array_like of integers
-        Of the rank of `x`, and of its lengths except along `axis`.
+        Of the rank of `x`; except along `axis`, both broadcast.
 
     Examples
     --------
@@ -434,12 +442,19 @@ def take_along_axis(x: VariableLike, indices: VariableLike, axis: int = -1) -> V
     tensor([[2],
             [3]])
     """
-    from wengert.ops.shape import moveaxis
+    from wengert.ops.shape import broadcast_to, moveaxis
 
     x, index = as_variable(x), as_variable(indices)
     if index.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: indices {index.shape} and x {x.shape} differ in rank")
     place = normalize_axis("take_along_axis", axis, x.ndim)
+    beside = [with_ones(v.shape, (place,)) for v in (x, index)]
+    if beside[0] != beside[1]:
+        common = list(broadcast_shapes("take_along_axis", *beside))
+        common[place] = x.shape[place]
+        x = broadcast_to(x, common)
+        common[place] = index.shape[place]
+        index = broadcast_to(index, common)
     last = moveaxis(index, place, -1)
     y: Variable = emit("gather", x, last, axes=(place,), batch_axes=_others(x, place))
     return moveaxis(y, -1, place)

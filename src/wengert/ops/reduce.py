@@ -334,7 +334,8 @@ def any(
     >>> wg.any(wg.tensor([False, True]))
     tensor(True)
     """
-    return compare.greater(sum(cast(as_variable(x), BOOL), axis, keepdims), 0)
+    x = cast(as_variable(x), BOOL)
+    return compare.greater(sum(x, normalize_axes("any", axis, x.ndim), keepdims), 0)
 
 
 def all(
@@ -348,7 +349,8 @@ def all(
     >>> wg.all(wg.tensor([False, True]))
     tensor(False)
     """
-    return compare.equal(sum(compare.logical_not(x), axis, keepdims), 0)
+    x = compare.logical_not(x)
+    return compare.equal(sum(x, normalize_axes("all", axis, x.ndim), keepdims), 0)
 
 
 def logsumexp(

@@ -56,6 +56,8 @@ def parts_of(x: Variable, key: Any) -> list[Any]:
     dots = [place for place, part in enumerate(parts) if part is Ellipsis]
     if len(dots) > 1:
         raise ShapeError("slice: an index can have only one '...'")
+    if used > x.ndim:
+        raise ShapeError(f"slice: {used} indices for an array of shape {x.shape}")
     if dots:
         parts[dots[0] : dots[0] + 1] = [slice(None)] * (x.ndim - used)
     return parts
@@ -113,8 +115,7 @@ def _advanced(x: Variable, parts: list[Any]) -> Variable:
 
     As in NumPy, an integer beside index arrays counts as one of them.
     """
-    if None in [part for part in parts if not isinstance(part, Variable)]:
-        raise ShapeError("slice: None beside index arrays is not supported; reshape instead")
+    x, parts = _new_axes_first(x, parts)
     parts = [Variable(np.array(part)) if isinstance(part, int) else part for part in parts]
     key = tuple(slice(None) if isinstance(part, Variable) else part for part in parts)
     indices = [part for part in parts if isinstance(part, Variable)]
@@ -137,6 +138,16 @@ def _advanced(x: Variable, parts: list[Any]) -> Variable:
     rank = len(shape)
     rest = range(rank, z.ndim)
     return emit("permute", z, axes=(*rest[: axes[0]], *range(rank), *rest[axes[0] :]))  # type: ignore[no-any-return]
+
+
+def _new_axes_first(x: Variable, parts: list[Any]) -> tuple[Variable, list[Any]]:
+    """Give `x` an axis of length 1 for each None, which then is a slice of it."""
+    if not any(part is None for part in parts):
+        return x, parts
+    lengths = list(x.shape)
+    shape = [1 if part is None else lengths.pop(0) for part in parts]
+    x = emit("reshape", x, shape=(*shape, *lengths))
+    return x, [slice(None) if part is None else part for part in parts]
 
 
 def setitem(

@@ -31,6 +31,9 @@ from wengert.ops import (
     windows,
 )
 from wengert.ops import (
+    einsum as _einsum,
+)
+from wengert.ops import (
     linear as _linear,
 )
 from wengert.tensor.tensor import Tensor, operand, wrap
@@ -92,7 +95,7 @@ logical_or = lift(compare.logical_or)
 logical_xor = lift(compare.logical_xor)
 not_equal = lift(compare.not_equal)
 where = lift(compare.where)
-einsum = lift(contraction.einsum)
+einsum = lift(_einsum.einsum)
 matmul = lift(contraction.matmul)
 outer = lift(contraction.outer)
 tensordot = lift(contraction.tensordot)
