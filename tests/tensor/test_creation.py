@@ -254,3 +254,37 @@ def test_reductions_of_integers():
     assert wg.max(T[U8]).dtype == U8
     assert (wg.tensor(7) / 2).item() == 3.5
     assert (wg.tensor([2]) ** 3).dtype == I64
+
+
+def test_arange_has_the_dtype_that_is_asked_for():
+    for dtype in (wg.int32, wg.float32, wg.float64, np.uint8):
+        found = wg.arange(0, 3, 0.5, dtype=dtype)
+        assert found.dtype == dtype
+        assert found.tolist() == np.arange(0, 3, 0.5).astype(dtype).tolist()
+        assert wg.arange(1, 7, 2, dtype=dtype).tolist() == [1, 3, 5]
+    for stop in (3, np.int64(3), np.uint8(3)):
+        assert wg.arange(stop).dtype == wg.arange(0, stop, 1).dtype == wg.int64
+    assert wg.arange(2.0).dtype == wg.float32
+
+
+def test_lengths_are_integers_of_any_kind():
+    n, x = np.int64(2), wg.ones((2, 2))
+    assert wg.zeros(n).shape == (2,)
+    assert wg.reshape(x, np.int64(4)).shape == (4,)
+    assert wg.expand_dims(x, np.int64(1)).shape == (2, 1, 2)
+    assert wg.broadcast_to(x, (n, n, n)).shape == (2, 2, 2)
+    for wrong in (2.0, (2.0, 2), "ab"):
+        for make in (wg.zeros, lambda shape: wg.reshape(x, shape)):
+            with pytest.raises(TypeError, match="a shape must be an integer or a sequence of int"):
+                make(wrong)
+    for make in (wg.zeros, wg.ones):
+        with pytest.raises(TypeError, match=r"3 is no dtype; .* as in wg\.zeros\(\(2, 3\)\)"):
+            make(2, 3)
+
+
+def test_what_is_joined_is_a_sequence():
+    for join, name in ((wg.concat, "concat"), (wg.stack, "stack")):
+        with pytest.raises(TypeError, match=rf"{name}: needs a sequence .*\(2, 2\); put it in"):
+            join(wg.ones((2, 2)))
+        with pytest.raises(ValueError, match=f"{name}: needs at least one array"):
+            join([])

@@ -212,6 +212,14 @@ def test_take_along_axis_broadcasts_beside_the_axis(shape, of_index, axis):
         np.testing.assert_array_equal(function(wg.asarray(x), wg.asarray(index), axis), wanted)
 
 
+def test_assignment_out_of_range_says_so():
+    x = wg.ones((2, 2))
+    for key in ([0, 5], wg.tensor([0, 5]), (0, np.array([-3]))):
+        with pytest.raises(IndexError, match=r"slice_set: index .* out of bounds .*test_indexing"):
+            x[key] = 0.0
+    assert x.tolist() == [[1, 1], [1, 1]]
+
+
 def test_index_out_of_range_is_an_index_error():
     for key in (3, -4, [0, 5]):
         with pytest.raises(IndexError, match=r"test_indexing.py:\d+"):

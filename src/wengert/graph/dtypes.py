@@ -74,6 +74,10 @@ def set_default_dtype(dtype: npt.DTypeLike) -> None:
 
 def check_dtype(dtype: npt.DTypeLike) -> DType:
     """Return `dtype` as a NumPy dtype, or raise TypeError if Wengert has no such dtype."""
+    if isinstance(dtype, int):
+        raise TypeError(
+            f"{dtype} is no dtype; lengths of a shape go into one tuple, as in wg.zeros((2, 3))."
+        )
     chosen = np.dtype(dtype)
     if chosen not in SUPPORTED:
         raise TypeError(

@@ -161,6 +161,15 @@ def _common_dtype(xs: Sequence[VariableLike]) -> tuple[Variable, ...]:
     return tuple(cast(v, dtype) for v in variables)
 
 
+def _need_several(name: str, xs: Sequence[VariableLike]) -> None:
+    if isinstance(xs, Variable):
+        raise TypeError(
+            f"{name}: needs a sequence of arrays, got one of shape {xs.shape}; put it in a list."
+        )
+    if not xs:
+        raise ValueError(f"{name}: needs at least one array.")
+
+
 def concat(xs: Sequence[VariableLike], axis: int | None = 0) -> Variable:
     """Join arrays along an axis that they have (None: flatten them first).
 
@@ -170,8 +179,7 @@ def concat(xs: Sequence[VariableLike], axis: int | None = 0) -> Variable:
     >>> wg.concat([wg.tensor([1, 2]), wg.tensor([3])])
     tensor([1, 2, 3])
     """
-    if not xs:
-        raise ValueError("concat: needs at least one array.")
+    _need_several("concat", xs)
     variables = _common_dtype(xs)
     if axis is None:
         variables, axis = tuple(reshape(v, -1) for v in variables), 0
@@ -189,8 +197,7 @@ def stack(xs: Sequence[VariableLike], axis: int = 0) -> Variable:
     tensor([[1, 2],
             [3, 4]])
     """
-    if not xs:
-        raise ValueError("stack: needs at least one array.")
+    _need_several("stack", xs)
     variables = [as_variable(x) for x in xs]
     for position, v in enumerate(variables):
         if v.shape != variables[0].shape:

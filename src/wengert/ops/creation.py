@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from wengert.graph.bind import bind
-from wengert.graph.dtypes import Array, DType, Scalar, check_dtype, default_float, scalar_dtype
+from wengert.graph.dtypes import (
+    FLOAT64,
+    Array,
+    DType,
+    Scalar,
+    check_dtype,
+    default_float,
+    scalar_dtype,
+)
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
+from wengert.ops.convert import cast
 from wengert.ops.derivatives import Linear
 from wengert.ops.lowering import Kernels, View
-from wengert.ops.shapes import Shape
+from wengert.ops.shapes import Shape, lengths_of
 
 
 def _unbatched(
@@ -93,8 +101,7 @@ iota_p = register(
 
 def as_shape(shape: int | Sequence[int]) -> Shape:
     """Return a shape given as one length or as a sequence of lengths."""
-    lengths = (shape,) if hasattr(shape, "__index__") else tuple(shape)
-    result = tuple(operator.index(n) for n in lengths)
+    result = lengths_of("a new array", shape)
     if any(n < 0 for n in result):
         raise ShapeError(f"a shape has no negative lengths, got {result}")
     return result
@@ -145,6 +152,8 @@ def arange(
 ) -> Variable:
     """Return the numbers from `start` (0 if only one is given) up to but not including `stop`.
 
+    They are integers if all three are, unless `dtype` says otherwise; fractions are cut off then.
+
     Examples
     --------
     >>> import wengert as wg
@@ -153,15 +162,21 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
-    whole = all(isinstance(n, int) for n in (start, stop, step))
+    whole = all(isinstance(n, int | np.integer) for n in (start, stop, step))
     chosen = scalar_dtype(0 if whole else 0.0) if dtype is None else check_dtype(dtype)
     if step == 0:
         raise ValueError("arange: step must not be 0.")
     length = max(0, math.ceil((stop - start) / step))
-    counted: Variable = bind(iota_p, (), {"length": length, "dtype": chosen})
+    counting = chosen if whole or chosen.kind == "f" else FLOAT64
+    counted: Variable = bind(iota_p, (), {"length": length, "dtype": counting})
     if step != 1:
-        counted = counted * step
-    return counted + start if start != 0 else counted
+        counted = counted * _plain(step)
+    return cast(counted + _plain(start) if start != 0 else counted, chosen)
+
+
+def _plain(number: float) -> int | float:
+    """Return a Python number, which takes the dtype of what it meets."""
+    return int(number) if isinstance(number, int | np.integer) else float(number)
 
 
 def linspace(start: float, stop: float, num: int, dtype: npt.DTypeLike | None = None) -> Variable:

@@ -22,6 +22,7 @@ from wengert.ops.derivatives import Linear, emit, unbroadcast
 from wengert.ops.shapes import (
     Shape,
     broadcast_shapes,
+    lengths_of,
     normalize_axes,
     normalize_axis,
 )
@@ -234,7 +235,7 @@ def reshape(x: VariableLike, shape: int | Sequence[int]) -> Variable:
             [3, 4, 5]])
     """
     x = as_variable(x)
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    wanted = lengths_of("reshape", shape)
     if -1 in wanted:
         known = -math.prod(wanted)
         if wanted.count(-1) > 1 or known <= 0 or math.prod(x.shape) % known:
@@ -339,7 +340,7 @@ def expand_dims(x: VariableLike, axis: int | Sequence[int]) -> Variable:
     (1, 3)
     """
     x = as_variable(x)
-    count = 1 if isinstance(axis, int) else len(axis)
+    count = len(axis) if isinstance(axis, Sequence) else 1
     axes = normalize_axes("expand_dims", axis, x.ndim + count)
     lengths = iter(x.shape)
     rank = range(x.ndim + count)
@@ -382,5 +383,5 @@ def broadcast_to(x: VariableLike, shape: Sequence[int]) -> Variable:
             [1, 2]])
     """
     x = as_variable(x)
-    wanted = tuple(shape)
+    wanted = lengths_of("broadcast_to", shape)
     return x if x.shape == wanted else emit("broadcast", x, shape=wanted)

@@ -34,6 +34,17 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
     return tuple(result)
 
 
+def lengths_of(op: str, shape: int | Sequence[int]) -> Shape:
+    """Return a shape given as one length or as a sequence of lengths, NumPy's integers too."""
+    try:
+        given = (shape,) if hasattr(shape, "__index__") else tuple(shape)
+        return tuple(operator.index(n) for n in given)
+    except TypeError:
+        raise TypeError(
+            f"{op}: a shape must be an integer or a sequence of integers, got {shape!r}."
+        ) from None
+
+
 def normalize_axis(op: str, axis: int, ndim: int) -> int:
     """Return `axis` counted from the front, or raise ShapeError."""
     position = operator.index(axis)

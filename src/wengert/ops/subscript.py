@@ -10,7 +10,7 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
-from wengert.graph.errors import ShapeError
+from wengert.graph.errors import IndexRangeError, ShapeError
 from wengert.graph.variable import Variable
 from wengert.ops.convert import VariableLike, as_variable, cast
 from wengert.ops.derivatives import emit
@@ -229,7 +229,10 @@ def _set_at(x: Variable, parts: list[Any], replacement: Variable) -> Variable:
         for part in parts
     )
     winners: Array = np.full(x.shape, -1)
-    shape = winners[key].shape
+    try:
+        shape = winners[key].shape
+    except IndexError as error:
+        raise IndexRangeError(f"slice_set: {error}") from None
     winners[key] = np.arange(math.prod(shape)).reshape(shape)
     replacement = _repeated(replacement, shape)
     flat: Variable = emit("reshape", replacement, shape=(math.prod(shape),))

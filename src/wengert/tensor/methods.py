@@ -28,6 +28,10 @@ class Methods:
         """Return the sum over `axis`; see `wengert.sum`."""
         return self._apply(reduce.sum, axis, keepdims)
 
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the product over `axis`; see `wengert.prod`."""
+        return self._apply(statistics.prod, axis, keepdims)
+
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the mean over `axis`; see `wengert.mean`."""
         return self._apply(statistics.mean, axis, keepdims)
