@@ -193,6 +193,28 @@ def test_hooks_see_what_they_see_without_a_trace():
         assert set(seen) == {False}
 
 
+@pytest.mark.peers
+@pytest.mark.parametrize("way", ["detach", "no_grad", "both"])
+def test_pytorch_stops_them_too(way):
+    torch = pytest.importorskip("torch")
+
+    def f(library, x):
+        y = library.sin(x) * x
+        with library.no_grad():
+            c = y * y if way != "detach" else None
+        d = (y * y).detach() if way != "no_grad" else c
+        return (library.exp(d * x) * y * (d if c is None else c)).sum()
+
+    theirs = torch.tensor(POINT / 2, requires_grad=True)
+    (first,) = torch.autograd.grad(f(torch, theirs), theirs, create_graph=True)
+    (second,) = torch.autograd.grad(first @ torch.tensor(V), theirs)
+    for run in RUNS:
+        ours = run(lambda x: f(wg, x))
+        x, v = wg.asarray(POINT / 2), wg.asarray(V)
+        close(wg.grad(ours)(x), first.detach().numpy())
+        close(wg.hvp(ours, x, v), second.numpy())
+
+
 def test_integers_are_detached():
     assert wg.compile(lambda x: x.detach() + 1)(wg.tensor([1, 2])).tolist() == [2, 3]
 

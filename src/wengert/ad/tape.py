@@ -48,9 +48,7 @@ def isolate(x: Variable) -> Variable:
 
 def close_off(y: Variable) -> Variable:
     """Return a variable equal to `y` that nobody can differentiate by what made it."""
-    if y.value is not None:
-        return Variable(y.value)
-    return stop_gradient(y) if y.requires_grad else y
+    return stop_gradient(y) if y.requires_grad or y.value is not None else y
 
 
 def closes_off(record: bool) -> bool:

@@ -77,6 +77,8 @@ stop_gradient_p = register(
 
 def stop_gradient(x: Variable) -> Variable:
     """Return a variable of the value of `x` through which no derivative flows, in either mode."""
+    if x.value is not None:  # what has a value and no operation is a constant
+        return Variable(x.value)
     return bind(stop_gradient_p, (x,))  # type: ignore[no-any-return]
 
 
