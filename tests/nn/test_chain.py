@@ -78,3 +78,16 @@ def test_the_net_is_left_as_it_was():
     nn.forward_chain(net, wg.ones((1, 2)))
     assert wg.rand(1).item() == before
     assert net[0].weight.grad is None
+
+
+def test_where_derivatives_end_is_no_function_of_the_chain():
+    first, second = nn.Linear(3, 2), nn.Linear(2, 2)
+
+    def frozen(x):
+        with wg.no_grad():
+            x = wg.relu(first(x))
+        return second(x).detach()
+
+    assert (
+        nn.forward_chain(frozen, wg.ones((1, 3))) == "input -> linear -> relu -> linear -> output"
+    )

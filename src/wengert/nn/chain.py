@@ -15,7 +15,7 @@ _NAMES = {
     "contract": "matmul",
     "max_pool2d": "maxpool2d",
 }
-_SILENT = {"alias", "cast"}
+_SILENT = {"alias", "cast", "stop_gradient"}
 
 
 def forward_chain(
