@@ -27,7 +27,7 @@ from wengert.ops.derivatives import Multilinear, emit
 from wengert.ops.lowering import Inexact
 from wengert.ops.shapes import normalize_axis, same_dtype
 
-_LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LABELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @lru_cache(maxsize=4096)
@@ -141,7 +141,7 @@ def _batch(
 ) -> tuple[Outputs, bool]:
     del size
     labels_x, labels_y, result = split(params["spec"])
-    new = next(label for label in _LABELS if label not in labels_x + labels_y)
+    new = next(label for label in LABELS if label not in labels_x + labels_y)
     left = (new if batched[0] else "") + labels_x
     right = (new if batched[1] else "") + labels_y
     return bind(primitive, xs, {"spec": f"{left},{right}->{new}{result}"}), True
@@ -226,7 +226,7 @@ def matmul(x: VariableLike, y: VariableLike) -> Variable:
     lead_x, core_x = x.shape[:-2], x.shape[-2:]
     lead_y, core_y = y.shape[:-2], y.shape[-2:]
     rank = max(len(lead_x), len(lead_y))
-    names = _LABELS[3 : 3 + rank]
+    names = LABELS[3 : 3 + rank]
     kept_x, labels_x = _lead_labels(lead_x, lead_y, names)
     kept_y, labels_y = _lead_labels(lead_y, lead_x, names)
     x = emit("reshape", x, shape=kept_x + core_x) if kept_x != lead_x else x
@@ -306,8 +306,8 @@ def tensordot(
         axes_y = tuple(normalize_axis("tensordot", axis, y.ndim) for axis in axes[1])
     if len(axes_x) != len(axes_y) or min((*axes_x, 0)) < 0 or len(axes_y) > y.ndim:
         raise ShapeError(f"tensordot: axes {axes} do not fit shapes {x.shape} and {y.shape}")
-    labels_x = _LABELS[: x.ndim]
-    labels_y = list(_LABELS[x.ndim : x.ndim + y.ndim])
+    labels_x = LABELS[: x.ndim]
+    labels_y = list(LABELS[x.ndim : x.ndim + y.ndim])
     for axis_x, axis_y in zip(axes_x, axes_y, strict=True):
         labels_y[axis_y] = labels_x[axis_x]
     right = "".join(labels_y)

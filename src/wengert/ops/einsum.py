@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,11 +9,9 @@ import numpy as np
 
 from wengert.graph.errors import ShapeError
 from wengert.graph.variable import Variable
-from wengert.ops.contraction import contract
+from wengert.ops.contraction import LABELS, contract
 from wengert.ops.convert import VariableLike, as_variable, promoted
 from wengert.ops.derivatives import emit
-
-_LABELS = string.ascii_lowercase + string.ascii_uppercase
 
 
 class _Term(NamedTuple):
@@ -78,7 +75,7 @@ def _dot_labels(spec: str, groups: Sequence[str], values: Sequence[Variable]) ->
     for group, v in zip(groups, values, strict=True):
         if "..." in group:
             count = max(count, v.ndim - len(group.replace("...", "", 1)))
-    free = [label for label in _LABELS if label not in spec]
+    free = [label for label in LABELS if label not in spec]
     return "".join(free[:count])
 
 
@@ -86,7 +83,7 @@ def _labels(spec: str, group: str, rank: int, dots: str) -> str:
     """Return one label for each of the axes of an operand."""
     letters = group.replace("...", "", 1)
     extra = rank - len(letters)
-    if not all(label in _LABELS for label in letters):
+    if not all(label in LABELS for label in letters):
         raise ShapeError(f"einsum: {group!r} in {spec!r} must be letters, and '...' at most once")
     if extra < 0 or (extra and "..." not in group):
         raise ShapeError(
@@ -101,7 +98,7 @@ def _implied(groups: Sequence[str], dots: str) -> str:
 
 
 def _check_result(spec: str, result: str, labelled: Sequence[str], dots: str) -> None:
-    if not all(label in _LABELS for label in result) or len(set(result)) != len(result):
+    if not all(label in LABELS for label in result) or len(set(result)) != len(result):
         raise ShapeError(
             f"einsum: the result of {spec!r} must be letters, each at most once, and '...'"
         )

@@ -281,7 +281,6 @@ NumPy's are within 4 units of the truth, the library's within 1.
 """
 
 
-@dataclass(frozen=True, slots=True)
 class Inexact:
     """A lowering whose results may differ from NumPy's, with the bounds that tests hold it to.
 
@@ -298,9 +297,12 @@ class Inexact:
         another order.
     """
 
-    lower: Callable[..., Any]
-    units: int = 0
-    normwise: int = 0
+    __slots__ = ("lower", "normwise", "units")
+
+    def __init__(self, lower: Callable[..., Any], units: int = 0, normwise: int = 0) -> None:
+        self.lower = lower
+        self.units = units
+        self.normwise = normwise
 
     def __call__(self, kernels: Kernels, *xs: View, **params: Any) -> Any:
         """Build the result."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +67,7 @@ stop_gradient_p = register(
         derivative=None,
         batch=batch_elementwise,
         samples=lambda rng, dtype: (
-            replace(sample, differentiable=()) for sample in _identity_samples(rng, dtype)
+            sample._replace(differentiable=()) for sample in _identity_samples(rng, dtype)
         ),
         lower=lambda kernels, x: x,
     )

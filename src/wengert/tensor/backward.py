@@ -22,6 +22,7 @@ from wengert.ops.convert import as_variable
 from wengert.ops.creation import full
 from wengert.ops.shape import alias_p
 from wengert.tensor import inplace
+from wengert.tensor.cell import Cell
 from wengert.tensor.tensor import Tensor, operand
 
 P = ParamSpec("P")
@@ -29,7 +30,7 @@ R = TypeVar("R")
 
 
 def backward(
-    tensor: Tensor,
+    tensor: Cell,
     gradient: Any,
     retain_graph: bool | None,
     create_graph: bool,
@@ -137,7 +138,7 @@ class HookHandle:
             self._registered.remove(self._hook)
 
 
-def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+def register_hook(tensor: Cell, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
     """Call `hook` with the complete gradient of `tensor`; see `Tensor.register_hook`."""
     variable = tensor._read()
     if not variable.requires_grad:
@@ -153,7 +154,7 @@ def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Ho
 _retained: weakref.WeakSet[Variable] = weakref.WeakSet()
 
 
-def retain_grad(tensor: Tensor) -> None:
+def retain_grad(tensor: Cell) -> None:
     """Keep the gradient of a tensor made by an operation; see `Tensor.retain_grad`."""
     if tensor.is_leaf:
         return

@@ -16,10 +16,11 @@ from wengert.graph.errors import DTypeError
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.convert import array_of
 from wengert.ops.shape import alias_p
+from wengert.tensor.cell import Cell
 from wengert.tensor.tensor import Tensor, operand
 
 
-def leaf(cell: Tensor, variable: Variable) -> Leaf:
+def leaf(cell: Cell, variable: Variable) -> Leaf:
     """Return a leaf of the value of `variable`, whose gradient `cell` collects."""
     if variable.dtype.kind != "f":
         raise DTypeError(

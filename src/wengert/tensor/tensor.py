@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from wengert.graph import sharing
 from wengert.graph.bind import bind
-from wengert.graph.buffers import recycle
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
-from wengert.graph.tracing import Trace
 from wengert.graph.variable import Detached, Variable
 from wengert.ops import arithmetic, compare, contraction, convert, power, rounding, shape, subscript
 from wengert.tensor import inplace
+from wengert.tensor.cell import Cell
 from wengert.tensor.display import format_tensor
 from wengert.tensor.methods import Methods
-from wengert.tensor.values import Values
 
 if TYPE_CHECKING:
-    from wengert.tensor.backward import HookHandle
+    pass
 
 TensorLike: TypeAlias = "Tensor | npt.ArrayLike"
 
@@ -84,7 +81,7 @@ def _key(key: Any) -> Any:
     return operand(key) if isinstance(key, Tensor | np.ndarray) else key
 
 
-class Tensor(Methods, Values):
+class Tensor(Methods, Cell):
     """A multi-dimensional array that can be differentiated by.
 
     Tensors are made by `wengert.tensor` (which copies), `wengert.asarray` (which shares memory)
@@ -100,20 +97,8 @@ class Tensor(Methods, Values):
     tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_grad", "_stamp", "_variable")
+    __slots__ = ()
     __array_priority__ = 1000
-
-    def __init__(self, variable: Variable) -> None:
-        self._variable = variable
-        self._grad: Tensor | None = None
-        self._stamp = Trace.started
-        if sharing.noted:
-            sharing.watch(variable)
-
-    def _read(self) -> Variable:
-        """Return the variable that the cell is bound to, through the journal of a trace."""
-        trace = THREAD.now.trace
-        return self._variable if trace is None else trace.read(self)
 
     def _apply(self, function: Callable[..., Variable], *args: Any, **kwargs: Any) -> Tensor:
         trace = THREAD.now.trace
@@ -125,83 +110,7 @@ class Tensor(Methods, Values):
             result = trace.call(function, variable, *args, **kwargs)
         return Tensor(bind(shape.alias_p, (variable,)) if result is variable else result)
 
-    def _bind(self, variable: Variable) -> None:
-        """Rebind the cell, through the journal of a trace."""
-        trace = THREAD.now.trace
-        if trace is None:
-            self._variable = variable
-        else:
-            trace.write(self, "_variable", variable)
-
     # Properties
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self._variable.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self._variable.shape, dtype=np.int64))
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the elements, in bytes."""
-        return self.size * self.dtype.itemsize
-
-    @property
-    def name(self) -> str | None:
-        """The name shown in printed graphs."""
-        return self._variable.name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._variable.name = name
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether a derivative can flow through this tensor."""
-        return self._read().requires_grad
-
-    @requires_grad.setter
-    def requires_grad(self, required: bool) -> None:
-        self.requires_grad_(required)
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether no recorded operation made it."""
-        variable = self._read()
-        return not variable.requires_grad or variable.op is None
-
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient accumulated by `backward`, or None."""
-        trace = THREAD.now.trace
-        return self._grad if trace is None else trace.read_grad(self)
-
-    @grad.setter
-    def grad(self, grad: Tensor | None) -> None:
-        if grad is not None:
-            self._check_grad(grad)
-        trace = THREAD.now.trace
-        if trace is not None:
-            trace.write(self, "_grad", grad)
-            return
-        forgotten = [] if self._grad is None else [self._grad._variable]
-        self._grad = grad
-        if forgotten:
-            recycle(forgotten)
-
-    def _check_grad(self, grad: object) -> None:
-        if not isinstance(grad, Tensor):
-            raise TypeError(f".grad must be a tensor or None, got {type(grad).__name__}.")
-        kind = DTypeError if grad.dtype != self.dtype else ShapeError
-        if grad.shape != self.shape or grad.dtype != self.dtype:
-            raise kind(
-                f".grad of a tensor {self._variable.aval} must have its shape and dtype, "
-                f"got {grad._variable.aval}."
-            )
 
     @property
     def T(self) -> Tensor:
@@ -240,59 +149,7 @@ class Tensor(Methods, Values):
     def __hash__(self) -> int:
         return id(self)
 
-    # Gradients
-
-    def backward(
-        self,
-        gradient: TensorLike | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Sequence[Tensor] | Tensor | None = None,
-    ) -> None:
-        """Compute the gradients of this tensor and add them to the `.grad` of the leaves.
-
-        Parameters
-        ----------
-        gradient : Tensor, optional
-            The incoming gradient; needed unless there is exactly one element.
-        retain_graph : bool, optional
-            Whether the graph may be walked again; default: `create_graph`.
-        create_graph : bool
-            Whether the gradients can be differentiated in turn.
-        inputs : Tensor or sequence of Tensor, optional
-            The leaves to accumulate into; default: all that require gradients.
-
-        Raises
-        ------
-        RuntimeError
-            If nothing requires a gradient, or the incoming gradient is missing.
-        GraphFreedError
-            If an earlier call freed a part of the graph.
-        """
-        from wengert.tensor.backward import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Say whether gradients of this tensor are wanted; returns the tensor.
-
-        Raises
-        ------
-        DTypeError
-            If the dtype cannot carry a derivative.
-        """
-        from wengert.tensor.creation import leaf
-
-        variable = self._read()
-        if requires_grad == variable.requires_grad:
-            return self
-        if variable.requires_grad and variable.op is not None:
-            raise RuntimeError(
-                "requires_grad can be switched off for leaves only; use .detach() for a tensor "
-                "made by an operation."
-            )
-        self._bind(leaf(self, variable) if requires_grad else Variable(variable.concrete("this")))
-        return self
+    # Copies
 
     def detach(self) -> Tensor:
         """Return a tensor of the same value through which no gradient flows."""
@@ -314,18 +171,6 @@ class Tensor(Methods, Values):
         if made.value is not None:
             made.value = np.array(made.value, order="C")
         return Tensor(made)
-
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
-        """Call `hook` with the gradient of this tensor; what it returns replaces the gradient."""
-        from wengert.tensor.backward import register_hook
-
-        return register_hook(self, hook)
-
-    def retain_grad(self) -> None:
-        """Keep the gradient of this tensor in `.grad` although an operation made it."""
-        from wengert.tensor.backward import retain_grad
-
-        retain_grad(self)
 
     # In-place methods
 
