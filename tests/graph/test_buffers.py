@@ -13,7 +13,7 @@ from wengert.graph.buffers import recycle, reuse
 from wengert.graph.dtypes import FLOAT32, FLOAT64
 from wengert.graph.variable import Variable
 
-ROWS, WIDTH = 256, 128  # one array of float32 has twice the size of what is worth keeping
+ROWS, WIDTH = 256, 128  # large enough to be kept
 
 
 @pytest.fixture(autouse=True)

@@ -198,6 +198,8 @@ def _pull_all(tape: Tape, table: CotangentTable, free: bool) -> None:
                 recycle(bars)
         if free:
             op.inputs = ()
+            if reached is not None:
+                reached.discard(results[place])
             recycle(results)
 
 
@@ -216,9 +218,9 @@ def _pull_one(
     derivative = op.primitive.derivative
     assert derivative is not None
     contributions = derivative.pullback(y_bar, y, xs, op.params, needed)
-    for x, contribution, need in zip(xs, contributions, needed, strict=True):
-        if need and contribution is not None:
-            table.add(x, contribution)
+    for place, contribution in enumerate(contributions):
+        if contribution is not None and needed[place]:
+            table.add(xs[place], contribution)
 
 
 def vjp(
@@ -226,6 +228,8 @@ def vjp(
     cotangents: Sequence[Variable | None],
     wrt: Sequence[Variable],
     since: int = 0,
+    *,
+    free: bool = False,
 ) -> tuple[list[Variable | None], bool]:
     """Return the cotangents of `wrt`, and whether a later derivative may pass through them.
 
@@ -237,6 +241,9 @@ def vjp(
         What it is differentiated by.
     since : int
         A serial number taken before any operation that depends on `wrt`.
+    free : bool
+        Whether nobody will walk these operations again unless a later derivative passes through
+        them: otherwise they are freed as they are passed, with the values they hold.
 
     Returns
     -------
@@ -251,7 +258,9 @@ def vjp(
         or any(_depends_on_outside(x) for x in wrt)
         or any(bar is not None and bar.requires_grad for bar in cotangents)
     )
-    table = pull(tape, outputs, cotangents, wrt, record=THREAD.now.recording and outer)
+    free = free and not outer and all(y.value is not None for y in outputs)
+    record = THREAD.now.recording and outer
+    table = pull(tape, outputs, cotangents, wrt, record=record, free=free)
     return [table.get(x) for x in wrt], outer
 
 

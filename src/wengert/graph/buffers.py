@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from wengert.graph import sharing
 from wengert.graph.dtypes import Array, DType
 from wengert.graph.variable import Variable
 
-SMALL = 1 << 16
+SMALL = 1 << 14
 """Bytes below which the system's allocator is quicker."""
 _MOST = 1 << 26
 """Bytes that a thread keeps at most; the oldest go first."""
@@ -46,6 +47,20 @@ def reuse(shape: tuple[int, ...], dtype: DType) -> Array | None:
     if not found:
         del kept.arrays[shape, dtype]
     return array
+
+
+def alike(x: Array) -> Array | None:
+    """Return an array of the shape and dtype of `x` to write into, or None, as `reuse`."""
+    return reuse(x.shape, x.dtype) if x.nbytes >= SMALL else None
+
+
+def apply_kept(ufunc: np.ufunc, x: Array, *others: Array) -> Any:
+    """Return ``ufunc(x, *others)``, whose dtype is that of `x`, in a kept array if one fits."""
+    shape, rank = x.shape, x.ndim
+    for y in others:
+        if y.shape != shape[rank - y.ndim :] and y.shape != shape:
+            return ufunc(x, *others)
+    return ufunc(x, *others, out=reuse(shape, x.dtype))
 
 
 def recycle(holder: list[Variable] | list[Variable | None]) -> None:

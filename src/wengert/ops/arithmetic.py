@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.buffers import SMALL, reuse
+from wengert.graph.buffers import alike
 from wengert.graph.dtypes import Array, default_float
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, register
 from wengert.graph.variable import Aval, Variable, operators
@@ -146,9 +146,9 @@ def _zeros(length: int, dtype: np.dtype[Any]) -> Array:
 
 def _evaluate_relu(x: Array) -> Any:
     # NumPy's loop over two rows is several times as fast as that over a row and a number.
-    if x.size < _LARGE or x.shape[-1] < _LONG:
-        return np.maximum(x, _ZERO[x.dtype.char])
-    return np.maximum(x, _zeros(x.shape[-1], x.dtype), out=reuse(x.shape, x.dtype))
+    rows = x.size >= _LARGE and x.shape[-1] >= _LONG
+    zero = _zeros(x.shape[-1], x.dtype) if rows else _ZERO[x.dtype.char]
+    return np.maximum(x, zero, out=alike(x))
 
 
 relu_p = define_unary(
@@ -163,9 +163,7 @@ relu_p = define_unary(
 
 
 def _evaluate_cotangent_mul(cotangent: Array, slope: Array) -> Any:
-    out = None
-    if cotangent.nbytes >= SMALL and cotangent.shape == slope.shape:
-        out = reuse(cotangent.shape, cotangent.dtype)
+    out = alike(cotangent) if cotangent.shape == slope.shape else None
     product = np.multiply(cotangent, slope, out=out)
     check = np.vdot(product, product) if product.shape else product
     if check != check:  # noqa: PLR0124  (a NaN; `numpy.isnan` costs five times as much)

@@ -120,12 +120,12 @@ class Elementwise:
             slope = partial(y, *xs, **params) if callable(partial) else partial
             return (None if slope is None else scaled(y_bar, slope),)
         contributions: list[Contribution] = []
-        for partial, x, need in zip(self.partials, xs, needed, strict=True):
-            if not need or partial is None:
+        for place, partial in enumerate(self.partials):
+            if not needed[place] or partial is None:
                 contributions.append(None)
                 continue
             slope = partial(y, *xs, **params) if callable(partial) else partial
-            contributions.append(unbroadcast(scaled(y_bar, slope), x.shape))
+            contributions.append(unbroadcast(scaled(y_bar, slope), xs[place].shape))
         return contributions
 
     def pushforward(
@@ -216,8 +216,8 @@ class Multilinear:
         """Apply each transpose that is needed."""
         del y
         return [
-            transpose(y_bar, *xs, **params) if need else None
-            for transpose, need in zip(self.transposes, needed, strict=True)
+            transpose(y_bar, *xs, **params) if needed[place] else None
+            for place, transpose in enumerate(self.transposes)
         ]
 
     def pushforward(

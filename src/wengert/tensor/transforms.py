@@ -200,7 +200,8 @@ def value_and_grad(
                 f"grad: the function must return one number (a 0-d tensor), got shape {y.shape}; "
                 "reduce it, or use wg.jacobian or wg.vjp."
             )
-        bars, is_open = reverse.vjp([y], [full((), 1, y.dtype)], primal.fresh, primal.since)
+        one = full((), 1, y.dtype)
+        bars, is_open = reverse.vjp([y], [one], primal.fresh, primal.since, free=True)
         grads = [
             zeros_like(x) if bar is None else bar for x, bar in zip(primal.fresh, bars, strict=True)
         ]
