@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from wengert.ad.tape import close_off
@@ -37,33 +38,57 @@ def hyper(owner: object, name: str, read: Callable[[], float]) -> float | Tensor
     return read() if variable is None else Tensor(variable)
 
 
-def carried_effects(name: str, trace: Trace) -> list[Write]:
-    """Return the cells that a traced part of a computation wrote, whose values it must carry out.
+def changed(trace: Trace) -> list[Write]:
+    """Return what cells from outside a trace has left bound to something else."""
+    return [write for write in trace.writes if write.after is not write.before]
 
-    Raises
-    ------
-    RuntimeError
-        If the part accumulated gradients into a tensor from outside.
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """The cells that a traced part of a computation wrote, whose values it must carry out.
+
+    Attributes
+    ----------
+    writes : list of Write
+        The cells, with what they are bound to at the end of the trace.
     """
-    effects = [write for write in trace.writes if write.after is not write.before]
-    for write in effects:
-        if write.attribute == "_grad" and write.after is not None:
-            raise RuntimeError(
-                f"{name}: the function called backward() into the .grad of a tensor from outside "
-                f"({write.cell._variable.aval}), which cannot be carried out of it; use wg.grad "
-                "inside and return the gradients."
-            )
-    return [write for write in effects if write.attribute == "_variable"]
 
+    writes: list[Write]
 
-def bind_effect(write: Write, value: Variable) -> None:
-    """Bind a cell that a traced part wrote to its new value, as the part itself left it.
+    @classmethod
+    def of(cls, name: str, trace: Trace) -> Effects:
+        """Return the effects of `trace`; `name` is what its user called.
 
-    What required no gradient inside requires none outside, and a leaf stays a leaf.
-    """
-    if not write.after.requires_grad or isinstance(write.after, Leaf):
-        value = close_off(value)
-    write.cell._bind(leaf(write.cell, value) if isinstance(write.after, Leaf) else value)
+        Raises
+        ------
+        RuntimeError
+            If the part accumulated gradients into a tensor from outside.
+        """
+        writes = changed(trace)
+        for write in writes:
+            if write.attribute == "_grad" and write.after is not None:
+                raise RuntimeError(
+                    f"{name}: the function called backward() into the .grad of a tensor from "
+                    f"outside ({write.cell._variable.aval}), which cannot be carried out of it; "
+                    "use wg.grad inside and return the gradients."
+                )
+        return cls([write for write in writes if write.attribute == "_variable"])
+
+    def outputs(self) -> list[Variable]:
+        """Return the new values: the last outputs of the graph of the part."""
+        return [write.after for write in self.writes]
+
+    def carry_out(self, made: Sequence[Variable]) -> Sequence[Variable]:
+        """Bind the cells to the last of the outputs `made`; return the others.
+
+        What required no gradient inside requires none outside, and a leaf stays a leaf.
+        """
+        count = len(made) - len(self.writes)
+        for write, value in zip(self.writes, made[count:], strict=True):
+            is_leaf = isinstance(write.after, Leaf)
+            kept = value if write.after.requires_grad and not is_leaf else close_off(value)
+            write.cell._bind(leaf(write.cell, kept) if is_leaf else kept)
+        return made[:count]
 
 
 def guard(what: str, read: Callable[[], Any]) -> Any:
