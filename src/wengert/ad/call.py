@@ -126,7 +126,32 @@ def record_call(
 
     A derivative passes through them as through a checkpoint: by computing the graph again.
     """
-    op = Operation(checkpoint_p, inputs, {"graph": graph}, caller(), None, "")
+    return _recorded(checkpoint_p, inputs, {"graph": graph}, values)
+
+
+def refuse_call(graph: Graph, reason: str, values: Sequence[Array]) -> tuple[Variable, ...]:
+    """Return variables for `values`, which `graph` gave elsewhere and cannot give again.
+
+    They require gradients as its outputs do; a derivative that reaches them raises RuntimeError
+    with `reason`.
+    """
+
+    def refuse(*_: Any) -> Sequence[Variable]:
+        raise RuntimeError(reason)
+
+    rules = {"graph": graph, "count": len(values), "pullback": refuse, "pushforward": refuse}
+    return _recorded(custom_p, (_OVERWRITTEN,), rules, values)
+
+
+_OVERWRITTEN = Variable(np.zeros(()), requires_grad=True)
+"""Stands for what a call read, which is gone, so that a derivative comes by."""
+
+
+def _recorded(
+    primitive: Primitive, inputs: tuple[Variable, ...], params: Params, values: Sequence[Array]
+) -> tuple[Variable, ...]:
+    graph = params["graph"]
+    op = Operation(primitive, inputs, params, caller(), None, "")
     outputs = tuple(
         Variable(value, op, v.requires_grad, index)
         for index, (value, v) in enumerate(zip(values, graph.outputs, strict=True))

@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from wengert.compile.entry import Entry, argument_aval, build, is_leaf_cell
+from wengert.compile.arguments import arguments_key, must_run_itself
+from wengert.compile.build import build
+from wengert.compile.entry import Entry
 from wengert.compile.settings import default_threads
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
-from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import argument_names
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
@@ -49,38 +50,32 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the native code for these arguments, compiling it first if there is none.
 
-        Inside another transform or trace, on tensors that an eager backward pass will visit, and
-        on an argument that the function also reads from outside, the Python function itself is
-        run, so that it does what it does without being compiled.
+        Inside another transform or trace, and on tensors that an eager backward pass will visit,
+        the Python function itself is run, so that it does what it does without being compiled.
         """
         leaves, spec = pytree.flatten((args, kwargs))
-        if THREAD.now.trace is not None or any(_is_recorded(leaf) for leaf in leaves):
+        if THREAD.now.trace is not None or any(map(must_run_itself, leaves)):
             return self.function(*args, **kwargs)
         entry = self._entry(args, kwargs, leaves, spec)
-        recorded = THREAD.now.recording and entry.captures_recorded()
-        if recorded or entry.captures(leaves):
+        if THREAD.now.recording and entry.captures_recorded(leaves):
             return self.function(*args, **kwargs)
         return entry(leaves)
 
     def _entry(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
     ) -> Entry:
-        key = (
-            spec,
-            tuple(_leaf_key(leaf) for leaf in leaves),
-            THREAD.now.recording,
-            default_float(),
-        )
+        key = (spec, arguments_key(leaves), THREAD.now.recording, default_float())
         entries = self._entries.setdefault(key, [])
         reason = "first call" if not self.compilations else "new argument shapes or values"
         for entry in entries:
-            broken = entry.broken_guard()
+            broken = entry.broken_guard(leaves)
             if broken is None:
                 return entry
             reason = f"changed: {broken}"
         names = argument_names(self.function, args, kwargs)
         entry = build(self.function, self._name, leaves, spec, names, self.threads)
         entries.append(entry)
+        del entries[:-_MANY]  # the oldest may hold what was replaced since
         self._note(reason)
         return entry
 
@@ -103,30 +98,6 @@ class CompiledFunction:
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance, so that methods can be compiled."""
         return self if instance is None else functools.partial(self, instance)
-
-
-def _is_recorded(leaf: Any) -> bool:
-    if not isinstance(leaf, Tensor):
-        return False
-    variable = leaf._variable
-    recorded = variable.requires_grad and not is_leaf_cell(leaf)
-    return variable.value is None or (recorded and THREAD.now.recording)
-
-
-def _leaf_key(leaf: Any) -> Any:
-    if type(leaf) is float:
-        return float
-    aval = argument_aval(leaf)
-    if aval is not None:
-        return aval.shape, aval.dtype, is_leaf_cell(leaf)
-    try:
-        hash(leaf)
-    except TypeError:
-        raise TypeError(
-            f"compile: an argument of type {type(leaf).__name__} is neither an array nor hashable; "
-            "pass tensors, numbers, strings, or containers of them."
-        ) from None
-    return type(leaf), leaf
 
 
 @overload

@@ -42,6 +42,26 @@ class Guard:
     value: Any
 
 
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """The cell that stands in a trace for a tensor that is known to it in another way already."""
+
+    cell: Any
+    of: Any
+    """The tensor from outside; held so that its identity stays its own."""
+    home: Any
+    """Where that tensor was found: the key of an argument, or the cell whose gradient it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Two ways to one tensor that the traced function took: its graph holds while they meet."""
+
+    cell: Any
+    attribute: str
+    home: Any
+
+
 def _bound(entry: Write) -> Any:
     """Return the variable that a cell, or its gradient, ended with."""
     if entry.attribute == "_variable" or entry.after is None:
@@ -77,6 +97,14 @@ class Trace:
         The hyper-parameters that became inputs, with the function that reads them afresh.
     guards : list of Guard
         The modes that the function read.
+    grads_known : list of (cell, bool)
+        The cells whose gradient was asked for, and whether there was one: guards too.
+    same : list of Same
+        The tensors that the function reached in two ways: one input, while both lead to it.
+    made : list of weakref, or None
+        The cells that were made or changed inside, if they are to be found out when the trace ends.
+    used : list
+        The objects from outside that said that they were used.
     writes : list of Write
         The effects, filled in when the trace ends.
     calls : list of (int, int, str)
@@ -86,9 +114,6 @@ class Trace:
 
     started = 0
     """How many traces were started: a cell made before a trace has a smaller stamp."""
-
-    witness: list[weakref.ref[Any]] | None = None
-    """The cells made and then changed while a function is compiled: those kept hold lost state."""
 
     def __init__(self, what: str, lifts: bool = False, draws: bool = True) -> None:
         self.what = what
@@ -102,10 +127,15 @@ class Trace:
         self.grad_inputs: list[tuple[Any, Variable]] = []
         self.hyper_inputs: list[tuple[Callable[[], float], Variable]] = []
         self.guards: list[Guard] = []
+        self.grads_known: list[tuple[Any, bool]] = []
+        self.same: list[Same] = []
+        self.made: list[weakref.ref[Any]] | None = None
+        self.used: list[Any] = []
         self.writes: list[Write] = []
         self.calls: list[tuple[int, int, str]] = []
         self._journal: dict[tuple[int, str], Write] = {}
         self._hypers: dict[tuple[int, str], Variable] = {}
+        self._stand_ins: dict[int, StandIn] = {}
 
     def new_input(
         self, aval: Aval, name: str | None = None, requires_grad: bool = False
@@ -116,8 +146,43 @@ class Trace:
             variable.name = name
         return variable
 
+    def identify(self, tensor: Any, stand_in: Any, home: Any) -> None:
+        """Let `stand_in` stand for `tensor`, however the function comes by it."""
+        self._stand_ins[id(tensor)] = StandIn(stand_in, tensor, home)
+
+    def _meant(self, cell: Any, attribute: str = "_variable", found: Any = None) -> Any:
+        """Return the cell that stands for one from outside in this trace or an outer one.
+
+        `attribute` of `cell` led to it: the cell itself, or its gradient `found`.
+        """
+        tensor = cell if found is None else found
+        trace: Trace | None = self
+        while trace is not None:
+            known = trace._stand_ins.get(id(tensor))
+            if known is not None:
+                trace.same.append(Same(cell, attribute, known.home))
+                return known.cell
+            trace = trace.parent
+        return tensor
+
+    def note(self, cell: Any) -> None:
+        """Remember a cell made or changed inside, where a trace wants to know of them."""
+        trace: Trace | None = self
+        while trace is not None:
+            if trace.made is not None:
+                trace.made.append(weakref.ref(cell))
+            trace = trace.parent
+
+    def use(self, owner: Any) -> None:
+        """Note that the graph depends on what `owner`, a module, holds."""
+        self.used.append(owner)
+        if self.parent is not None:
+            self.parent.use(owner)
+
     def read(self, cell: Any) -> Variable:
         """Return what `cell` is bound to; lift it to an input at its first read."""
+        if cell._stamp < self.number:
+            cell = self._meant(cell)
         if cell._stamp >= self.number:
             return cell._variable  # type: ignore[no-any-return]
         entry = self._journal.get((id(cell), "_variable"))
@@ -132,8 +197,9 @@ class Trace:
             )
         if not self.lifts:
             return outer
-        variable = Leaf.abstract(outer.aval, self, requires_grad=outer.requires_grad)
-        if isinstance(outer, Leaf):
+        kind = Variable if outer.requires_grad and not isinstance(outer, Leaf) else Leaf
+        variable = kind.abstract(outer.aval, self, requires_grad=outer.requires_grad)
+        if isinstance(outer, Leaf) and isinstance(variable, Leaf):
             variable.cell = outer.cell
         if hasattr(outer, "hooks"):
             variable.hooks = outer.hooks
@@ -146,31 +212,46 @@ class Trace:
     def write(self, cell: Any, attribute: str, value: Any) -> None:
         """Bind an attribute of `cell`; for a cell made before, in this trace only."""
         if cell._stamp < self.number:
+            cell = self._meant(cell)
+        if cell._stamp < self.number:
             self._bind(cell, attribute, value)
             return
         setattr(cell, attribute, value)
-        if Trace.witness is not None:
-            Trace.witness.append(weakref.ref(cell))
+        self.note(cell)
 
     def read_grad(self, cell: Any) -> Any:
         """Return the gradient of `cell`; whether there is one is a guard.
 
         A trace that lifts takes the gradient's value as an input, whatever tensor holds it: the
-        next call may find another one.
+        next call may find another one. Only a gradient that the function also reaches otherwise,
+        or that is that of two tensors, is one tensor with what it is there.
         """
+        if cell._stamp < self.number:
+            cell = self._meant(cell)
         if cell._stamp >= self.number:
             return cell._grad
         entry = self._journal.get((id(cell), "_grad"))
         if entry is not None:
             return entry.after
         known = self.parent.read_grad(cell) if self.parent else cell._grad
-        self.guard("whether .grad is None", lambda: cell._grad is None, known is None)
+        if self.lifts:
+            self.grads_known.append((cell, known is not None))
         if known is None or not self.lifts:
             return known
+        meant = self._meant(cell, "_grad", known)
+        if meant is known and (id(known), "_variable") in self._journal:
+            self.same.append(Same(cell, "_grad", known))
+        elif meant is known:
+            return self._lift_grad(cell, known)
+        self._journal[id(cell), "_grad"] = Write(cell, "_grad", meant, meant)
+        return meant
+
+    def _lift_grad(self, cell: Any, known: Any) -> Any:
         variable = self.new_input(known._variable.aval, None, known._variable.requires_grad)
         lifted = type(known)(variable)
         self._bind(cell, "_grad", lifted)
         self.grad_inputs.append((cell, variable))
+        self.identify(known, lifted, cell)
         return lifted
 
     def hyper(self, key: tuple[int, str], read: Callable[[], float], name: str) -> Variable | None:
@@ -241,7 +322,25 @@ class Trace:
             for key, entry in self._journal.items()
             if _bound(entry) is not read.get(key, self)
         ]
+        self.writes += self._changed_grads(read)
         self._journal = {}
+        self._stand_ins = {}
+
+    def _changed_grads(self, read: dict[tuple[int, str], Variable]) -> list[Write]:
+        """Return the gradients that were changed and then let go, but are held elsewhere."""
+        return [
+            Write(known.of, "_variable", None, known.cell._variable)
+            for known in self._stand_ins.values()
+            if (before := read.get((id(known.home), "_grad"))) is not None
+            and known.cell._variable is not before
+            and self._journal[id(known.home), "_grad"].after is not known.cell
+            and any(same.home is known.home for same in self.same)
+        ]
+
+    def forget(self) -> None:
+        """Let go of the cells from outside, once what is known of them has been taken."""
+        self.cell_inputs, self.grad_inputs, self.grads_known = [], [], []
+        self.same, self.writes, self.used = [], [], []
 
 
 def composite(function: Callable[P, R]) -> Callable[P, R]:

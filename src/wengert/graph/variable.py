@@ -206,12 +206,6 @@ class Leaf(Variable):
     cell: weakref.ref[Any]
 
 
-class Closed(Variable):
-    """A result of compiled code that changed what it read: no derivative passes through it."""
-
-    __slots__ = ()
-
-
 class Operation:
     """A primitive applied to variables with static parameters.
 

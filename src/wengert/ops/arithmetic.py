@@ -314,7 +314,7 @@ def negative(x: VariableLike) -> Variable:
     >>> wg.negative(wg.tensor([1.0, -2.0]))
     tensor([-1.,  2.])
     """
-    return bind(neg_p, (as_variable(x),))  # type: ignore[no-any-return]
+    return bind(neg_p, (x if isinstance(x, Variable) else as_variable(x),))  # type: ignore[no-any-return]
 
 
 def absolute(x: VariableLike) -> Variable:
@@ -328,7 +328,7 @@ def absolute(x: VariableLike) -> Variable:
     >>> wg.abs(wg.tensor([1.0, -2.0]))
     tensor([1., 2.])
     """
-    return bind(abs_p, (as_variable(x),))  # type: ignore[no-any-return]
+    return bind(abs_p, (x if isinstance(x, Variable) else as_variable(x),))  # type: ignore[no-any-return]
 
 
 def sign(x: VariableLike) -> Variable:

@@ -81,7 +81,7 @@ def power(x: VariableLike, y: VariableLike) -> Variable:
     tensor([1., 4., 9.])
     """
     if isinstance(y, int) and y == 2 and not isinstance(y, bool):  # noqa: PLR2004
-        x = as_variable(x)
+        x = x if isinstance(x, Variable) else as_variable(x)
         return multiply(x, x)
     x, y = promoted(x, y)
     if x.dtype.kind == "b":

@@ -12,7 +12,7 @@ from wengert.graph.errors import DTypeError
 from wengert.graph.mode import THREAD, recording
 from wengert.graph.variable import Variable
 from wengert.tensor.creation import tensor
-from wengert.tensor.effects import guard, hyper
+from wengert.tensor.effects import guard, hyper, structure
 from wengert.tensor.tensor import Tensor
 
 Number = float | Tensor
@@ -25,6 +25,12 @@ class ParamGroup(dict[str, Any]):
     Numbers are read afresh at each step, also in compiled functions: ``group["lr"] = 0.1`` takes
     effect at once and never recompiles.
     """
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set an entry; other parameters are announced to compiled functions."""
+        super().__setitem__(key, value)
+        if key == "params":
+            structure.announce()
 
     def number(self, key: str, place: int | None = None) -> Number:
         """Return a number; in a trace that lifts hyper-parameters an input of its graph.
@@ -126,6 +132,13 @@ class Optimizer:
         for param in params:
             self.state[param] = {key: _new_cell(key, param) for key in self._needs(group)}
         self.param_groups.append(group)
+        structure.announce()
+
+    def __wengert_structure__(self) -> tuple[list[Any], list[str]]:
+        """Return what compiled functions that step with this optimiser depend on; see `Module`."""
+        params = [param for group in self.param_groups for param in group["params"]]
+        cells = [cell for state in self.state.values() for cell in state.values()]
+        return [*self.param_groups, *params, *cells], []
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters once; those whose ``.grad`` is None are left alone.

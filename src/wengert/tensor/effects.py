@@ -91,6 +91,26 @@ class Effects:
         return made[:count]
 
 
+class Structure:
+    """Counts the announcements that an object holds other parts: modules, optimisers, hooks.
+
+    Attributes
+    ----------
+    version : int
+        How many there were. Compiled functions look again when it has changed.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def announce(self) -> None:
+        """Say that some object holds other parts than before."""
+        self.version += 1
+
+
+structure = Structure()
+
+
 def guard(what: str, read: Callable[[], Any]) -> Any:
     """Return ``read()``, and note that the traced graph holds only while it stays the same."""
     value = read()

@@ -31,6 +31,7 @@ from wengert.ops import (
 from wengert.ops import (
     linear as _linear,
 )
+from wengert.ops.convert import as_variable, settled
 from wengert.tensor.tensor import Tensor, operand
 
 
@@ -45,9 +46,9 @@ def lift(function: Callable[..., Any]) -> Callable[..., Any]:
         if trace is None:
             result = function(*[operand(x) for x in args], **kwargs)
         else:
-            result = trace.call(function, *[operand(x) for x in args], **kwargs)
+            result = trace.call(function, *settled([operand(x) for x in args]), **kwargs)
         if isinstance(result, Variable):
-            return Tensor(result)
+            return Tensor(result if trace is None else as_variable(result))
         return tuple(Tensor(v) for v in result)
 
     return lifted

@@ -87,6 +87,10 @@ class Tensor(Methods, Values):
         self._variable = variable
         self._grad: Tensor | None = None
         self._stamp = Trace.started
+        if variable.value is None:
+            trace = THREAD.now.trace
+            if trace is not None:
+                trace.note(self)
 
     def _read(self) -> Variable:
         """Return the variable that the cell is bound to, through the journal of a trace."""
@@ -98,6 +102,10 @@ class Tensor(Methods, Values):
         if trace is None:
             return Tensor(function(self._variable, *args, **kwargs))
         return Tensor(trace.call(function, trace.read(self), *args, **kwargs))
+
+    def _is_number(self) -> bool:
+        """Tell whether this stands for a Python number, which no in-place operator changes."""
+        return self._variable.value is None and self._variable.aval.weak
 
     def _bind(self, variable: Variable) -> None:
         """Rebind the cell, through the journal of a trace."""
@@ -348,8 +356,8 @@ class Tensor(Methods, Values):
     def __radd__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.add(operand(other), self._read()))
 
-    def __iadd__(self, other: TensorLike) -> Self:
-        return self.add_(other)
+    def __iadd__(self, other: TensorLike) -> Self | Tensor:
+        return self + other if self._is_number() else self.add_(other)
 
     def __sub__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.subtract(self._read(), operand(other)))
@@ -357,8 +365,8 @@ class Tensor(Methods, Values):
     def __rsub__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.subtract(operand(other), self._read()))
 
-    def __isub__(self, other: TensorLike) -> Self:
-        return self.sub_(other)
+    def __isub__(self, other: TensorLike) -> Self | Tensor:
+        return self - other if self._is_number() else self.sub_(other)
 
     def __mul__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.multiply(self._read(), operand(other)))
@@ -366,8 +374,8 @@ class Tensor(Methods, Values):
     def __rmul__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.multiply(operand(other), self._read()))
 
-    def __imul__(self, other: TensorLike) -> Self:
-        return self.mul_(other)
+    def __imul__(self, other: TensorLike) -> Self | Tensor:
+        return self * other if self._is_number() else self.mul_(other)
 
     def __truediv__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.divide(self._read(), operand(other)))
@@ -375,8 +383,8 @@ class Tensor(Methods, Values):
     def __rtruediv__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.divide(operand(other), self._read()))
 
-    def __itruediv__(self, other: TensorLike) -> Self:
-        return self.div_(other)
+    def __itruediv__(self, other: TensorLike) -> Self | Tensor:
+        return self / other if self._is_number() else self.div_(other)
 
     def __pow__(self, other: TensorLike) -> Tensor:
         return Tensor(power.power(self._read(), operand(other)))

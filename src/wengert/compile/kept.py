@@ -1,0 +1,67 @@
+"""Tensors that a traced function kept: state that would be lost without a word."""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections.abc import Sequence
+from typing import Any
+
+from wengert.compile.reach import reachable
+from wengert.graph.errors import TracerError
+from wengert.graph.graph import Graph
+from wengert.graph.tracing import Trace
+
+_MOST = 50
+"""How many holders of holders are looked at."""
+
+
+def refuse_kept(name: str, trace: Trace, graph: Graph, returned: Sequence[Any]) -> None:
+    """Raise TracerError if a tensor that the traced function made outlives it, but the returned.
+
+    The Python code runs once, so that what it keeps would hold a variable of a trace that has
+    ended, and later calls would not renew it. Not meant are tensors that only reference cycles
+    keep, or frames that a debugger or a traceback holds, or hooks and rules of the graph itself.
+    """
+    left = _alive(trace, returned)
+    if left:
+        left.clear()
+        gc.collect()
+        left = _alive(trace, returned)
+    if left:
+        hooks = (getattr(v, "hooks", None) for op in graph.operations for v in graph.results(op))
+        roots = [op.params for op in graph.operations] + [h for h in hooks if h is not None]
+        inside = {id(found) for found in reachable(roots)} if roots else set()
+        left = [cell for cell in left if id(cell) not in inside and not _in_frames(cell, left)]
+    trace.made = None
+    if left:
+        variable = left[0]._variable
+        raise TracerError(
+            f"compile: {name} kept a tensor that it made ({variable.aval}{variable.made_by()}). "
+            "The Python code of a compiled function does not run again, so that what it stores "
+            "would never be renewed: return the tensor, or make such state before the call (a "
+            "buffer of the module, an entry of a dict) and change it in place (copy_, add_)."
+        )
+
+
+def _alive(trace: Trace, returned: Sequence[Any]) -> list[Any]:
+    """Return the cells that are alive and without a value, each once."""
+    found = {id(cell): cell for made in trace.made or () if (cell := made()) is not None}
+    known = {id(leaf) for leaf in returned}
+    return [x for x in found.values() if x._variable.value is None and id(x) not in known]
+
+
+def _in_frames(cell: Any, ours: list[Any]) -> bool:
+    """Tell whether only frames of functions that have returned hold a cell, or nobody known."""
+    todo, seen = [cell], {id(cell)}
+    while todo:
+        held = todo.pop()
+        holders = [x for x in gc.get_referrers(held) if x is not ours and x is not todo]
+        if len(seen) > _MOST or (held is not cell and not holders):
+            return False
+        for holder in holders:
+            if id(holder) not in seen and not isinstance(holder, types.FrameType):
+                seen.add(id(holder))
+                todo.append(holder)
+        del holders, held
+    return True
