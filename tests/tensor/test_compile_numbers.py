@@ -38,6 +38,8 @@ FUNCTIONS = {
     "tensor": lambda x: wg.tensor(x) * 2,
     "asarray": lambda x: wg.asarray(x * 1.1),
     "astype": lambda x: wg.astype(x, wg.float64),
+    "full": lambda x: wg.full((2,), x) * 2,
+    "full double": lambda x: wg.full((2,), x, wg.float64),
     "item assignment": lambda x: _with_item(wg.tensor(DOUBLE), x),
     "in place": lambda x: wg.tensor(DOUBLE).add_(x, alpha=0.1).mul_(x),
     "rebound": lambda x: _rebound(x),  # noqa: PLW0108
@@ -101,6 +103,12 @@ def dtypes(tree):
     if isinstance(tree, dict):
         return {key: dtypes(value) for key, value in tree.items()}
     return tree[0] if isinstance(tree[0], type | np.dtype) else tuple(map(dtypes, tree))
+
+
+def test_a_setting_must_be_a_plain_number():
+    f = wg.compile(lambda x, slope: wg.leaky_relu(x, slope) * 1)
+    with pytest.raises(wg.TracerError, match=r"plain number .*input 'slope'.*numbers.py:\d+"):
+        f(wg.ones(2), 0.1)
 
 
 STRONG = [np.float32(0.1), np.float64(0.1), np.int32(3), np.int64(-2), np.bool_(True), SINGLE]

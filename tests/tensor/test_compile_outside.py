@@ -620,6 +620,15 @@ def harmless():
         f.defvjp(lambda z: (z * 3, ()), lambda _, bar: (bar * y,))
         return f(x)
 
+    def optimiser(x):
+        w = wg.tensor([1.0, 2.0], requires_grad=True)
+        optimizer = wg.optim.SGD([w], lr=0.25, momentum=0.5)
+        for _ in range(3):
+            optimizer.zero_grad()
+            wg.sum((w - x) * (w - x)).backward()
+            optimizer.step()
+        return w
+
     return [value for value in locals().values() if callable(value)]
 
 

@@ -78,7 +78,8 @@ def build(
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
     trace.forget()
-    refuse_kept(name, trace, graph, run.results)
+    readers = [*hypers, *(guard.read for guard in guards)]
+    refuse_kept(name, trace, graph, run.results, readers)
     run.results.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
     count = sum(not isinstance(leaf, Static) for leaf in run.result_leaves)

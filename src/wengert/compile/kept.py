@@ -11,17 +11,21 @@ from wengert.compile.reach import reachable
 from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph
 from wengert.graph.tracing import Trace
+from wengert.tensor.tensor import Tensor
 
 _MOST = 50
 """How many holders of holders are looked at."""
 
 
-def refuse_kept(name: str, trace: Trace, graph: Graph, returned: Sequence[Any]) -> None:
+def refuse_kept(
+    name: str, trace: Trace, graph: Graph, returned: Sequence[Any], readers: Sequence[Any]
+) -> None:
     """Raise TracerError if a tensor that the traced function made outlives it, but the returned.
 
     The Python code runs once, so that what it keeps would hold a variable of a trace that has
     ended, and later calls would not renew it. Not meant are tensors that only reference cycles
-    keep, or frames that a debugger or a traceback holds, or hooks and rules of the graph itself.
+    keep, or frames that a debugger or a traceback holds, or hooks and rules of the graph itself, or
+    the `readers` of numbers and modes of an object made inside.
     """
     left = _alive(trace, returned)
     if left:
@@ -30,8 +34,10 @@ def refuse_kept(name: str, trace: Trace, graph: Graph, returned: Sequence[Any]) 
         left = _alive(trace, returned)
     if left:
         hooks = (getattr(v, "hooks", None) for op in graph.operations for v in graph.results(op))
-        roots = [op.params for op in graph.operations] + [h for h in hooks if h is not None]
-        inside = {id(found) for found in reachable(roots)} if roots else set()
+        params = (op.params for op in graph.operations)
+        inside = set[int]()
+        for found in reachable([*params, *hooks, *readers]):
+            inside |= {id(found), id(found._grad) if isinstance(found, Tensor) else 0}
         left = [cell for cell in left if id(cell) not in inside and not _in_frames(cell, left)]
     trace.made = None
     if left:

@@ -193,6 +193,7 @@ class Optimizer:
         for key in self._needs(group):
             if key not in state:
                 state[key] = _new_cell(key, param)
+                state[key]._stamp = param._stamp  # it stays when a trace ends, like the parameter
         if THREAD.now.trace is not None:
             for key, cell in state.items():
                 cell.name = f"{param.name or 'param'}.{key}"
@@ -288,15 +289,10 @@ class Optimizer:
 
 
 def _new_cell(key: str, param: Tensor) -> Tensor:
-    """Return zeros like a parameter, or a step counter: an integer, so that steps have one graph.
-
-    They stay when a trace ends, also if they are made inside one.
-    """
+    """Return zeros like a parameter, or a step counter, an integer: steps have one graph."""
     counts = key == "step"
     shape, dtype = ((), INT64) if counts else (param.shape, param.dtype)
-    cell = Tensor(Variable(np.zeros(shape, dtype)))
-    cell._stamp = 0
-    return cell
+    return Tensor(Variable(np.zeros(shape, dtype)))
 
 
 def advance(counter: Tensor) -> int | Tensor:

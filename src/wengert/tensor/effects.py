@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +91,39 @@ class Effects:
             kept = value if write.after.requires_grad and not is_leaf else close_off(value)
             write.cell._bind(leaf(write.cell, kept) if is_leaf else kept)
         return made[:count]
+
+
+@contextmanager
+def written() -> Iterator[dict[int, weakref.ref[Tensor]]]:
+    """Collect the cells that are bound to something else inside, for `close_cells`."""
+    mode = THREAD.now
+    before, cells = mode.written, dict[int, "weakref.ref[Tensor]"]()
+    mode.written = cells
+    try:
+        yield cells
+    finally:
+        mode.written = before
+        if before is not None:
+            before.update(cells)
+
+
+def close_cells(cells: Mapping[int, weakref.ref[Tensor]], since: int) -> None:
+    """Cut the cells that a transform's function wrote off from the variables of the transform.
+
+    Parameters
+    ----------
+    cells : mapping
+        What `written` collected.
+    since : int
+        A serial number taken before the function ran.
+    """
+    for reference in cells.values():
+        cell = reference()
+        variable = None if cell is None else cell._read()
+        if cell is None or variable is None or not variable.requires_grad:
+            continue
+        if variable.op is not None and variable.op.serial > since:
+            cell._bind(close_off(variable))
 
 
 class Structure:

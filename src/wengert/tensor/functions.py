@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.graph.mode import THREAD
@@ -35,8 +35,16 @@ from wengert.ops.convert import as_variable, settled
 from wengert.tensor.tensor import Tensor, operand
 
 
-def lift(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` of variables as a function of tensors."""
+def lift(function: Callable[..., Any], settles: bool = True) -> Callable[..., Any]:
+    """Return `function` of variables as a function of tensors.
+
+    Parameters
+    ----------
+    function : callable
+        The function of variables.
+    settles : bool
+        Whether numbers alone get their dtype before the function sees them.
+    """
 
     @functools.wraps(function)
     def lifted(*args: Any, **kwargs: Any) -> Any:
@@ -46,7 +54,8 @@ def lift(function: Callable[..., Any]) -> Callable[..., Any]:
         if trace is None:
             result = function(*[operand(x) for x in args], **kwargs)
         else:
-            result = trace.call(function, *settled([operand(x) for x in args]), **kwargs)
+            operands: Sequence[Any] = [operand(x) for x in args]
+            result = trace.call(function, *(settled(operands) if settles else operands), **kwargs)
         if isinstance(result, Variable):
             return Tensor(result if trace is None else as_variable(result))
         return tuple(Tensor(v) for v in result)
@@ -91,7 +100,7 @@ outer = lift(contraction.outer)
 tensordot = lift(contraction.tensordot)
 arange = lift(creation.arange)
 eye = lift(creation.eye)
-full = lift(creation.full)
+full = lift(creation.full, settles=False)
 linspace = lift(creation.linspace)
 ones = lift(creation.ones)
 zeros = lift(creation.zeros)

@@ -7,6 +7,7 @@ keeps the values that it saw.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -109,11 +110,13 @@ class Tensor(Methods, Values):
 
     def _bind(self, variable: Variable) -> None:
         """Rebind the cell, through the journal of a trace."""
-        trace = THREAD.now.trace
-        if trace is None:
+        mode = THREAD.now
+        if mode.written is not None:
+            mode.written[id(self)] = weakref.ref(self)
+        if mode.trace is None:
             self._variable = variable
         else:
-            trace.write(self, "_variable", variable)
+            mode.trace.write(self, "_variable", variable)
 
     # Properties
 

@@ -198,6 +198,7 @@ def jacobian(
         forwards = mode == "forward" or (mode == "auto" and count_in < count_out)
         blocks = (_forward if forwards else _reverse)(outputs, primal.fresh, primal.since)
         is_open = any(block.requires_grad for row in blocks for block in row)
+        primal.close_effects(is_open)
         rows = [_tree_per_argument(primal, [Tensor(b) for b in row], argnums) for row in blocks]
         result = pytree.unflatten(spec, rows)
         return (result, closed(primal.aux, is_open)) if has_aux else result
