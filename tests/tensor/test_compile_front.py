@@ -546,3 +546,47 @@ def test_compiled_function_and_its_state_can_be_freed():
     del job, step
     gc.collect()
     assert reference() is None
+
+
+# --- The backward pass ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("f", FUNCTIONS)
+def test_backward_passes_are_native_and_right(f, monkeypatch):
+    compiled = wg.compile(lambda x, y: (f(x) * y, wg.sum(f(y))))
+    x, y = leaf(*X), leaf(*(X * 0.5 + 0.1))
+    weights = np.array([0.3, -1.0, 2.0, 0.7])
+
+    def gradients(call):
+        x.grad = y.grad = None
+        first, second = call(x, y)
+        (wg.sum(first * weights) * second).backward()
+        both = [array(x.grad), array(y.grad)]
+        x.grad = y.grad = None
+        call(x, y)[1].backward()
+        return [*both, array(y.grad), x.grad]
+
+    expected = gradients(compiled.function)
+    monkeypatch.setattr("wengert.ad.call._rerun", None)  # nothing is computed again by NumPy
+    for _ in range(2):
+        *found, none = gradients(compiled)
+        assert none is None or not array(none).any()
+        for mine, other in zip(found, expected, strict=False):
+            close(mine, other, 1e-12)
+
+
+def test_backward_pass_with_another_backward_pass_to_come():
+    x = leaf(1.0, 2.0)
+    compiled = wg.compile(lambda x: wg.sum(x * x * x))
+    compiled(x).backward(create_graph=True)
+    first, x.grad = x.grad, None
+    first.sum().backward()
+    assert (first.tolist(), x.grad.tolist()) == ([3.0, 12.0], [6.0, 12.0])
+
+
+def test_backward_pass_by_the_reference_evaluator():
+    w = leaf(1.0, 2.0)
+    y = wg.compile(lambda: wg.sum(wg.exp(w)))()
+    with wg.disable_compile():
+        y.backward()
+    close(w.grad, np.exp([1.0, 2.0]))

@@ -9,6 +9,7 @@ from typing import Any
 from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
 from wengert.compile.kept import refuse_kept
+from wengert.compile.pullback import Pullback
 from wengert.compile.reach import held_outside
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace
@@ -83,6 +84,7 @@ def build(
     run.results.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
     count = sum(not isinstance(leaf, Static) for leaf in run.result_leaves)
+    results = Graph(run.inputs, outputs[:count], name)
     return Entry(
         graph=graph,
         sources=run.sources,
@@ -92,7 +94,8 @@ def build(
         same=same,
         held=held,
         effects=effects,
-        results=Graph(run.inputs, outputs[:count], name),
+        results=results,
+        pullback=Pullback(results, threads),
         obstacle=obstacle,
         result_spec=run.result_spec,
         result_leaves=run.result_leaves,

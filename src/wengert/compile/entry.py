@@ -10,6 +10,7 @@ import numpy as np
 
 from wengert.ad.call import record_call, refuse_call
 from wengert.compile.arguments import argument_array, contiguous, hooks_of
+from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Held
 from wengert.compile.settings import SETTINGS
 from wengert.graph import sharing
@@ -100,6 +101,8 @@ class Entry:
         The cells that change.
     results : Graph
         The graph with the results of the function alone as its outputs.
+    pullback : Pullback
+        The backward pass of `results`.
     obstacle : str or None
         Why no derivative can pass through a call, if it cannot.
     """
@@ -113,6 +116,7 @@ class Entry:
     held: Held
     effects: list[Effect]
     results: Graph
+    pullback: Pullback
     obstacle: str | None
     result_spec: Any
     result_leaves: list[Any]
@@ -121,10 +125,12 @@ class Entry:
     donors: dict[int, int]
     donated: frozenset[int]
     cells: list[Captured] = field(init=False)
+    differentiable: bool = field(init=False)
     version: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.cells = [source for source in self.sources if isinstance(source, Captured)]
+        self.differentiable = any(v.requires_grad for v in self.results.outputs)
         self.version = effects.structure.version
 
     def broken_guard(self, leaves: Sequence[Any]) -> str | None:
@@ -176,7 +182,7 @@ class Entry:
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run on the leaves of the arguments; change the cells; return the result."""
         inputs = self._inputs(leaves)
-        recorded = THREAD.now.recording and any(v.requires_grad for v in self.results.outputs)
+        recorded = THREAD.now.recording and self.differentiable
         given = self._given(leaves, inputs) if recorded and self.obstacle is None else ()
         outputs = self._outputs(inputs)
         if SETTINGS.enabled:
@@ -189,7 +195,7 @@ class Entry:
         arrays = outputs[: len(self.results.outputs)]
         variables: Sequence[Variable] = [Variable(array) for array in arrays]
         if given:
-            variables = record_call(self.results, given, arrays)
+            variables = record_call(self.results, given, arrays, self.pullback)
         elif recorded and self.obstacle is not None:
             variables = refuse_call(self.results, self.obstacle, arrays)
         results = [self._result(leaf, variables) for leaf in self.result_leaves]
