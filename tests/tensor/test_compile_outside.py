@@ -8,6 +8,7 @@ import functools
 import gc
 import sys
 import threading
+import types
 import weakref
 
 import numpy as np
@@ -248,6 +249,22 @@ class Slotted:
     w: wg.Tensor
 
 
+OUTSIDE = types.ModuleType("outside")
+OUTSIDE.w = wg.tensor([1.0])
+OUTSIDE.net = wg.nn.Linear(1, 1)
+
+
+def _module_attribute():
+    return (lambda x: x * OUTSIDE.w), lambda: setattr(OUTSIDE, "w", wg.tensor([5.0]))
+
+
+def _model_of_a_module():
+    def replace():
+        OUTSIDE.net.weight = wg.nn.Parameter(wg.tensor([[5.0]]))
+
+    return (lambda x: getattr(OUTSIDE, "n" + "et")(x)), replace
+
+
 def _closure():
     w = wg.tensor([1.0])
 
@@ -325,6 +342,8 @@ def _gradient():
 
 
 PLACES = {
+    "attribute of a Python module": _module_attribute,
+    "model of a Python module": _model_of_a_module,
     "closure": _closure,
     "global": _global,
     "helper": _helper,
@@ -590,6 +609,54 @@ def test_a_tensor_that_is_kept_is_refused(keep):
     with pytest.raises(TracerError, match=r"test_compile_outside.py:\d+"):
         f(wg.ones(2))
     assert f.compilations == []
+
+
+def movers():
+    """Return functions that put another tensor or module where they read one from."""
+    box, table = Box(), {"a": wg.ones(2), "b": wg.zeros(2)}
+    box.a, box.b, late = wg.ones(2), wg.zeros(2), wg.ones(2)
+    spare = wg.zeros(2)
+    box.net, box.other = wg.nn.Linear(2, 2), wg.nn.Linear(2, 2)
+    box.weights = [wg.ones(2)]
+    net = wg.nn.Sequential(wg.nn.Linear(2, 2))
+
+    def swap(x):
+        box.a, box.b = box.b, box.a
+        return box.a + x
+
+    def exchange(x):
+        table["a"], table["b"] = table["b"], table["a"]
+        return table["a"] + x
+
+    def rebind(x):
+        nonlocal late
+        y = late + x
+        late = spare
+        return y
+
+    def layer(x):
+        y = box.net(x)
+        box.net = box.other
+        return y
+
+    def append(x):
+        y = sum(box.weights, x)
+        box.weights.append(spare)
+        return y
+
+    def structure(x):
+        y = net(x)
+        net[0] = box.other
+        return y
+
+    return [value for value in locals().values() if hasattr(value, "__code__")]
+
+
+@pytest.mark.parametrize("move", movers(), ids=lambda f: f.__name__)
+def test_a_place_that_is_given_another_tensor_is_refused(move):
+    match = rf"compile: {move.__name__} changed where it reads tensors from .*copy_"
+    with pytest.raises(TracerError, match=match):
+        wg.compile(move)(wg.ones(2))
 
 
 def harmless():

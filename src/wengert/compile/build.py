@@ -8,9 +8,9 @@ from typing import Any
 
 from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
-from wengert.compile.kept import refuse_kept
+from wengert.compile.kept import refuse_kept, refuse_moved
 from wengert.compile.pullback import Pullback
-from wengert.compile.reach import held_outside
+from wengert.compile.reach import Survey
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
@@ -18,6 +18,7 @@ from wengert.ops.convert import weak_value
 from wengert.tensor import pytree
 from wengert.tensor.effects import changed
 from wengert.tensor.tensor import Tensor
+from wengert.tensor.traced import argument_names
 
 
 @dataclass(slots=True)
@@ -42,9 +43,8 @@ class _Run:
 def build(
     function: Callable[..., Any],
     name: str,
-    leaves: Sequence[Any],
-    spec: Any,
-    names: Sequence[str],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
     threads: int,
 ) -> Entry:
     """Trace `function` and compile its graph.
@@ -55,32 +55,33 @@ def build(
         What to compile.
     name : str
         Its name, for messages.
-    leaves, spec : list, any
-        The leaves of ``(args, kwargs)`` and their structure.
-    names : sequence of str
-        A name for each leaf.
+    args, kwargs : tuple, dict
+        The arguments.
     threads : int
         How many threads the native code uses.
 
     Raises
     ------
     TracerError
-        If the function kept a tensor that it made.
+        If the function kept a tensor that it made, or put another one where it reads one from.
     """
     from wengert.compile.executable import compile_graph
 
     trace = Trace(name, lifts=True)
-    run = _run(trace, function, leaves, spec, names)
+    survey = Survey([function, *args, *kwargs.values()])
+    run = _run(trace, function, args, kwargs)
     effects = _effects(run)
     outputs = drop_aliases(run.outputs)
     graph = Graph(run.inputs, outputs, name)
-    held = held_outside([function, *pytree.unflatten(spec, leaves)], trace)
+    held = survey.held(trace, run.places)
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
     trace.forget()
+    del survey
     readers = [*hypers, *(guard.read for guard in guards)]
     refuse_kept(name, trace, graph, run.results, readers)
+    refuse_moved(name, held)
     run.results.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
     count = sum(not isinstance(leaf, Static) for leaf in run.result_leaves)
@@ -106,13 +107,11 @@ def build(
 
 
 def _run(
-    trace: Trace,
-    function: Callable[..., Any],
-    leaves: Sequence[Any],
-    spec: Any,
-    names: Sequence[str],
+    trace: Trace, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> _Run:
     """Run `function` in `trace`, with stand-ins for the leaves of its arguments."""
+    leaves, spec = pytree.flatten((args, kwargs))
+    names = argument_names(function, args, kwargs)
     trace.made = []
     replaced = list(leaves)
     stand_ins: dict[int, int] = {}
@@ -134,8 +133,8 @@ def _run(
             elif aval is not None:
                 arguments[place] = trace.new_input(aval, names[place])
                 replaced[place] = Tensor(arguments[place])
-        args, kwargs = pytree.unflatten(spec, replaced)
-        results, result_spec = pytree.flatten(function(*args, **kwargs))
+        new_args, new_kwargs = pytree.unflatten(spec, replaced)
+        results, result_spec = pytree.flatten(function(*new_args, **new_kwargs))
         outputs = [leaf._read() for leaf in results if isinstance(leaf, Tensor)]
     sources, inputs = _sources(trace, arguments, stand_ins)
     return _Run(

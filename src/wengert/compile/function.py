@@ -19,7 +19,6 @@ from wengert.compile.settings import default_threads
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
-from wengert.tensor.traced import argument_names
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
 
@@ -72,8 +71,7 @@ class CompiledFunction:
             if broken is None:
                 return entry
             reason = f"changed: {broken}"
-        names = argument_names(self.function, args, kwargs)
-        entry = build(self.function, self._name, leaves, spec, names, self.threads)
+        entry = build(self.function, self._name, args, kwargs, self.threads)
         entries.append(entry)
         del entries[:-_MANY]  # the oldest may hold what was replaced since
         self._note(reason)

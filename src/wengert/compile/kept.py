@@ -7,7 +7,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from wengert.compile.reach import reachable
+from wengert.compile.reach import Held, Survey
 from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph
 from wengert.graph.tracing import Trace
@@ -36,7 +36,7 @@ def refuse_kept(
         hooks = (getattr(v, "hooks", None) for op in graph.operations for v in graph.results(op))
         params = (op.params for op in graph.operations)
         inside = set[int]()
-        for found in reachable([*params, *hooks, *readers]):
+        for found in Survey([*params, *hooks, *readers]).objects():
             inside |= {id(found), id(found._grad) if isinstance(found, Tensor) else 0}
         left = [cell for cell in left if id(cell) not in inside and not _in_frames(cell, left)]
     trace.made = None
@@ -47,6 +47,20 @@ def refuse_kept(
             "The Python code of a compiled function does not run again, so that what it stores "
             "would never be renewed: return the tensor, or make such state before the call (a "
             "buffer of the module, an entry of a dict) and change it in place (copy_, add_)."
+        )
+
+
+def refuse_moved(name: str, held: Held) -> None:
+    """Raise TracerError if the function put something else where it reads a tensor from.
+
+    That happens once, when it is traced: later calls would not do it.
+    """
+    moved = held.changed() or held.changed(announced=True)
+    if moved is not None:
+        raise TracerError(
+            f"compile: {name} changed where it reads tensors from ({moved}). The Python code of a "
+            "compiled function does not run again, so that this would happen once: change the "
+            "tensors in place (copy_) instead of assigning others, or assign outside."
         )
 
 

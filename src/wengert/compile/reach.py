@@ -11,7 +11,7 @@ import functools
 import operator
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,7 +72,7 @@ class _Structure:
     held: Sequence[Any]
 
     def changed(self) -> bool:
-        now = self.owner.__wengert_structure__()[0]
+        now = _parts(self.owner)
         return len(now) != len(self.held) or not all(map(operator.is_, now, self.held))
 
 
@@ -115,61 +115,88 @@ def _called(owner: Any) -> str:
     return f"{path} ({type(owner).__name__})" if path else type(owner).__name__
 
 
-def held_outside(roots: Sequence[Any], trace: Trace) -> Held:
-    """Return the places through which a function reached what it read in `trace`.
+class Survey:
+    """What a function leads to before it is traced: objects, and what each of them holds.
 
     Parameters
     ----------
-    roots : sequence
-        The traced function and its arguments.
-    trace : Trace
-        Its trace.
+    roots : iterable
+        The function and its arguments.
     """
-    wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs, *trace.grads_known)}
-    wanted |= {id(same.cell) for same in trace.same} | {id(write.cell) for write in trace.writes}
-    wanted |= {id(module) for module in trace.used}
-    nodes, edges = _walk(roots)
-    into: dict[int, list[int]] = {}
-    for holder, found in edges.items():
-        for edge in found:
-            into.setdefault(id(edge.child), []).append(holder)
-    relevant, todo = set(wanted), list(wanted)
-    while todo:
-        for holder in into.get(todo.pop(), ()):
-            if holder not in relevant:
-                relevant.add(holder)
-                todo.append(holder)
-    places = [
-        _Place(edge.read, edge.child, edge.label)
-        for holder in relevant
-        for edge in edges.get(holder, ())
-        if edge.read is not None and id(edge.child) in relevant
-    ]
-    met = [nodes[holder] for holder in relevant if holder in nodes]
-    sizes = [(node, len(node)) for node in met if isinstance(node, list | dict)]
-    structures = [_Structure(x, x.__wengert_structure__()[0]) for x in met if _announces(x)]
-    return Held(places, sizes, structures)
+
+    def __init__(self, roots: Iterable[Any]) -> None:
+        self._nodes: dict[int, Any] = {}
+        self._edges: dict[int, list[_Edge]] = {}
+        self._sizes: dict[int, int] = {}
+        self._structures: dict[int, _Structure] = {}
+        self._walk(roots)
+
+    def _walk(self, roots: Iterable[Any]) -> None:
+        queue = deque(roots)
+        while queue and len(self._nodes) < _MOST:
+            node = queue.popleft()
+            if id(node) in self._nodes:
+                continue
+            self._nodes[id(node)] = node
+            self._edges[id(node)] = found = [] if _is_closed(node) else list(_edges(node))
+            queue.extend(edge.child for edge in found)
+            if isinstance(node, list | dict):
+                self._sizes[id(node)] = len(node)
+            elif _announces(node):
+                self._structures[id(node)] = _Structure(node, node.__wengert_structure__()[0])
+
+    def objects(self) -> list[Any]:
+        """Return the objects."""
+        children = (edge.child for found in self._edges.values() for edge in found)
+        return [*self._nodes.values(), *children]
+
+    def held(self, trace: Trace, stand_ins: Container[int]) -> Held:
+        """Return the places through which the function reached what it read in `trace`.
+
+        Parameters
+        ----------
+        trace : Trace
+            Its trace.
+        stand_ins : container of int
+            The identities of the cells that stood for arguments: modules with such are copies.
+        """
+        wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
+        wanted |= {id(cell) for cell, _ in trace.grads_known}
+        wanted |= {id(same.cell) for same in trace.same} | {
+            id(write.cell) for write in trace.writes
+        }
+        wanted |= {id(module) for module in trace.used}
+        self._walk(x for x in trace.used if not any(id(part) in stand_ins for part in _parts(x)))
+        relevant = self._leading_to(wanted)
+        places = [
+            _Place(edge.read, edge.child, edge.label)
+            for holder in relevant
+            for edge in self._edges.get(holder, ())
+            if edge.read is not None and id(edge.child) in relevant
+        ]
+        return Held(
+            places,
+            [(self._nodes[x], size) for x, size in self._sizes.items() if x in relevant],
+            [structure for x, structure in self._structures.items() if x in relevant],
+        )
+
+    def _leading_to(self, wanted: Iterable[int]) -> set[int]:
+        into: dict[int, list[int]] = {}
+        for holder, found in self._edges.items():
+            for edge in found:
+                into.setdefault(id(edge.child), []).append(holder)
+        relevant = set(wanted)
+        todo = list(relevant)
+        while todo:
+            for holder in into.get(todo.pop(), ()):
+                if holder not in relevant:
+                    relevant.add(holder)
+                    todo.append(holder)
+        return relevant
 
 
-def reachable(roots: Iterable[Any]) -> Iterable[Any]:
-    """Return the objects that `roots` lead to."""
-    nodes, edges = _walk(list(roots))
-    return [*nodes.values(), *(edge.child for found in edges.values() for edge in found)]
-
-
-def _walk(roots: Sequence[Any]) -> tuple[dict[int, Any], dict[int, list[_Edge]]]:
-    """Return the objects that `roots` lead to, and what each of them holds, both by identity."""
-    nodes: dict[int, Any] = {}
-    edges: dict[int, list[_Edge]] = {}
-    queue = deque(roots)
-    while queue and len(nodes) < _MOST:
-        node = queue.popleft()
-        if id(node) in nodes:
-            continue
-        nodes[id(node)] = node
-        edges[id(node)] = found = [] if _is_closed(node) else list(_edges(node))
-        queue.extend(edge.child for edge in found)
-    return nodes, edges
+def _parts(owner: Any) -> Sequence[Any]:
+    return owner.__wengert_structure__()[0] if _announces(owner) else ()
 
 
 def _is_closed(node: Any) -> bool:
@@ -181,6 +208,8 @@ def _announces(node: Any) -> bool:
 
 
 def _edges(node: Any) -> Iterator[_Edge]:
+    if isinstance(node, dict | list | tuple | set | frozenset | deque) and len(node) > _MOST:
+        return
     if isinstance(node, types.FunctionType):
         yield from _of_function(node)
     elif isinstance(node, types.MethodType):
@@ -236,12 +265,26 @@ def _of_function(function: types.FunctionType) -> Iterator[_Edge]:
         yield _Edge(value, name, functools.partial(getattr, cell, "cell_contents"))
     for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield _Edge(value, "", None)
-    if (function.__module__ or "").split(".")[0] == "wengert":
+    if _is_known(function.__module__):
         return
-    names = function.__globals__
-    for name in _names(function.__code__):
-        if name in names:
-            yield _item(names, name, names[name], name)
+    outside, names = function.__globals__, tuple(_names(function.__code__))
+    for name in names:
+        if name in outside:
+            yield _item(outside, name, outside[name], name)
+            yield from _of_module(outside[name], name, names)
+
+
+def _of_module(module: Any, called: str, names: Sequence[str]) -> Iterator[_Edge]:
+    """Yield what the attributes that are named hold, if it is a Python module of the user's."""
+    if isinstance(module, types.ModuleType) and not _is_known(module.__name__):
+        for name in names:
+            if name in vars(module):
+                yield _item(vars(module), name, vars(module)[name], f"{called}.{name}")
+
+
+def _is_known(module: str | None) -> bool:
+    """Tell whether a Python module holds nothing of the user's."""
+    return (module or "").split(".")[0] in {"builtins", "wengert", "numpy"}
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -255,7 +298,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 def _of_class(kind: type) -> Iterator[_Edge]:
     """Yield what the methods of a user's class name, and the attributes that it has itself."""
     for base in kind.__mro__:
-        if base.__module__.split(".")[0] in {"builtins", "wengert", "numpy"}:
+        if _is_known(base.__module__):
             continue
         for name, value in vars(base).items():
             if isinstance(value, staticmethod | classmethod):
