@@ -262,7 +262,7 @@ def _model_of_a_module():
     def replace():
         OUTSIDE.net.weight = wg.nn.Parameter(wg.tensor([[5.0]]))
 
-    return (lambda x: getattr(OUTSIDE, "n" + "et")(x)), replace
+    return (lambda x: vars(OUTSIDE)["net"](x) * 1), replace
 
 
 def _closure():
@@ -705,6 +705,24 @@ def test_what_nobody_keeps_is_no_alarm(f):
     compiled = wg.compile(f)
     for _ in range(2):
         assert compiled(x).tolist() == f(x).tolist()
+
+
+def test_requires_grad_inside_stays():
+    w = wg.tensor([1.0, 2.0])
+
+    def f(v):
+        w.requires_grad_()
+        v.requires_grad_()
+        wg.sum(w * w * v).backward()
+
+    compiled = wg.compile(f)
+    for factor in (1.0, 2.0):
+        v = wg.tensor([3.0, 4.0])
+        compiled(v)
+        assert w.requires_grad
+        assert v.requires_grad
+        assert w.grad.tolist() == [6.0 * factor, 16.0 * factor]
+        assert v.grad.tolist() == [1.0, 4.0]
 
 
 def test_what_a_debugger_holds_is_no_alarm():

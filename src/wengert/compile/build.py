@@ -13,7 +13,7 @@ from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Survey
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace
-from wengert.graph.variable import Variable
+from wengert.graph.variable import Leaf, Variable
 from wengert.ops.convert import weak_value
 from wengert.tensor import pytree
 from wengert.tensor.effects import changed
@@ -216,7 +216,9 @@ def _effects(run: _Run) -> list[Effect]:
         before = lifted.get((id(write.cell), write.attribute))
         fits = before is not None and before.aval[:2] == after.aval[:2]
         donor = place_of[before] if fits and before is not None else None
-        effects.append(Effect(home, len(outputs), donor))
+        is_leaf = isinstance(after, Leaf) and after.requires_grad
+        becomes_leaf = is_leaf and before is not None and not before.requires_grad
+        effects.append(Effect(home, len(outputs), donor, becomes_leaf))
         outputs.append(after)
     return effects
 

@@ -60,6 +60,8 @@ class Effect:
     """The place among the graph's outputs; None: the gradient is set to None."""
     donor: int | None = None
     """The input whose buffer the output takes over."""
+    becomes_leaf: bool = False
+    """Whether the function made it require gradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +251,11 @@ class Entry:
 
     def _apply_effects(self, leaves: Sequence[Any], outputs: Sequence[Array]) -> None:
         for effect in self.effects:
+            cell = effect.home.holder(leaves)
+            if effect.becomes_leaf:
+                cell.requires_grad_()
             if effect.donor is not None:
                 continue
-            cell = effect.home.holder(leaves)
             if effect.output is None:
                 cell._grad = None
             elif effect.home.is_grad:

@@ -91,6 +91,8 @@ def assign(cell: Tensor, variable: Any) -> None:
             ) from None
     if made.value is None and made.trace is not None and not made.trace.active:
         raise TracerError(f"in-place change: the new value's trace ({made.trace.what}) has ended.")
+    if made.requires_grad and (isinstance(made, Leaf) or not THREAD.now.recording):
+        made = bind(shape.alias_p, (made,))  # the leaf of another cell stays that cell's
     made = _apart(made)
     if current.value is not None and made.value is not None and sharing.is_shared(current.value):
         np.copyto(current.value, made.value)
