@@ -531,6 +531,41 @@ def test_a_tensor_in_two_roles_is_one(role):
     assert values(role(wg.compile)) == values(role(lambda f: f))
 
 
+def test_tensors_in_two_roles_do_not_compile_at_each_call():
+    v, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    v.grad = w.grad = wg.tensor([0.0, 0.0], dtype=wg.float64)
+    g = w.grad
+
+    def step(x, a):
+        wg.sum(v * w * a * x).backward()
+        g.mul_(0.5)
+        return v.grad + w.grad
+
+    compiled = wg.compile(step)
+    for _ in range(3):
+        compiled(np.ones(2), w)
+    assert compiled.compilations == ["first call"]
+
+
+def test_other_arguments_do_not_compile_again():
+    def step(w, x):
+        w.grad = None
+        wg.sum(w * w * x).backward()
+        with wg.no_grad():
+            w.sub_(w.grad, alpha=0.25)
+
+    compiled, gone = wg.compile(step), []
+    for i in range(3):
+        w = leaf(1.0 + i, 2.0)
+        gone.append(weakref.ref(w))
+        compiled(w, np.ones(2))
+        assert w.tolist() == [(1.0 + i) / 2, 1.0]
+    assert compiled.compilations == ["first call"]
+    del w
+    gc.collect()
+    assert not any(w() is not None for w in gone)
+
+
 # --- Kept -----------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from wengert.compile.kept import refuse_kept, refuse_moved
 from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Survey
 from wengert.graph.graph import Graph, drop_aliases
-from wengert.graph.tracing import Trace
+from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.convert import weak_value
 from wengert.tensor import pytree
@@ -121,15 +122,17 @@ def _run(
             first = next(i for i, other in enumerate(leaves) if other is leaf)
             replaced[place] = replaced[first] if first < place else _stand_in(leaf)
             stand_ins.setdefault(id(replaced[place]), place)
-            trace.identify(leaf, replaced[place], first)
+            trace.identify(leaf, replaced[place], Way(replaced[place], "_variable"))
     with trace:
         for place, leaf in enumerate(leaves):
             aval = argument_aval(leaf)
             if isinstance(leaf, Tensor):
                 if stand_ins[id(replaced[place])] != place:
                     continue
-                arguments[place] = trace.read(replaced[place])
-                arguments[place].name = names[place]
+                arguments[place] = variable = trace.read(replaced[place])
+                variable.name = names[place]
+                if isinstance(variable, Leaf):
+                    variable.cell = weakref.ref(replaced[place])
             elif aval is not None:
                 arguments[place] = trace.new_input(aval, names[place])
                 replaced[place] = Tensor(arguments[place])
@@ -180,22 +183,15 @@ def _sources(
 
 
 def _same(run: _Run) -> list[tuple[Home, Home]]:
-    """Return the pairs of places that led to one tensor."""
-    pairs: dict[tuple[int, str, int], tuple[Home, Home]] = {}
-    arguments = set(run.places.values())
-    for same in run.trace.same:
-        is_grad = same.attribute == "_grad"
-        if isinstance(same.home, int) and same.home in arguments:
-            other = Home(same.home)
-        else:
-            other = run.home(same.home, is_grad=not (is_grad and _is_input(run, same.home)))
-        one = run.home(same.cell, is_grad)
-        pairs[id(same.cell), same.attribute, id(same.home)] = (one, other)
-    return list(pairs.values())
-
-
-def _is_input(run: _Run, cell: Any) -> bool:
-    return any(known is cell for known, _ in run.trace.cell_inputs)
+    """Return the pairs of places that led to one tensor, each once."""
+    pairs = {tuple((id(way.cell), way.attribute) for way in ways): ways for ways in run.trace.same}
+    return [
+        (
+            run.home(one.cell, one.attribute == "_grad"),
+            run.home(other.cell, other.attribute == "_grad"),
+        )
+        for one, other in pairs.values()
+    ]
 
 
 def _effects(run: _Run) -> list[Effect]:

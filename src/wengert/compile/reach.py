@@ -162,9 +162,8 @@ class Survey:
         """
         wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
         wanted |= {id(cell) for cell, _ in trace.grads_known}
-        wanted |= {id(same.cell) for same in trace.same} | {
-            id(write.cell) for write in trace.writes
-        }
+        wanted |= {id(write.cell) for write in trace.writes}
+        wanted |= {id(way.cell) for way, _ in trace.same}
         wanted |= {id(module) for module in trace.used}
         self._walk(x for x in trace.used if not any(id(part) in stand_ins for part in _parts(x)))
         relevant = self._leading_to(wanted)

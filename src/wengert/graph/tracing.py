@@ -43,23 +43,21 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How a function comes to a tensor: by a cell or the place of an argument, or its gradient."""
+
+    cell: Any
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
 class StandIn:
     """The cell that stands in a trace for a tensor that is known to it in another way already."""
 
     cell: Any
     of: Any
     """The tensor from outside; held so that its identity stays its own."""
-    home: Any
-    """Where that tensor was found: the key of an argument, or the cell whose gradient it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Same:
-    """Two ways to one tensor that the traced function took: its graph holds while they meet."""
-
-    cell: Any
-    attribute: str
-    home: Any
+    way: Way
 
 
 def _bound(entry: Write) -> Any:
@@ -99,8 +97,8 @@ class Trace:
         The modes that the function read.
     grads_known : list of (cell, bool)
         The cells whose gradient was asked for, and whether there was one: guards too.
-    same : list of Same
-        The tensors that the function reached in two ways: one input, while both lead to it.
+    same : list of (Way, Way)
+        Two ways to one tensor that the function took: it is one input, while both lead to it.
     made : list of weakref, or None
         The cells that were made or changed inside, if they are to be found out when the trace ends.
     used : list
@@ -128,7 +126,7 @@ class Trace:
         self.hyper_inputs: list[tuple[Callable[[], float], Variable]] = []
         self.guards: list[Guard] = []
         self.grads_known: list[tuple[Any, bool]] = []
-        self.same: list[Same] = []
+        self.same: list[tuple[Way, Way]] = []
         self.made: list[weakref.ref[Any]] | None = None
         self.used: list[Any] = []
         self.writes: list[Write] = []
@@ -146,9 +144,9 @@ class Trace:
             variable.name = name
         return variable
 
-    def identify(self, tensor: Any, stand_in: Any, home: Any) -> None:
-        """Let `stand_in` stand for `tensor`, however the function comes by it."""
-        self._stand_ins[id(tensor)] = StandIn(stand_in, tensor, home)
+    def identify(self, tensor: Any, stand_in: Any, way: Way) -> None:
+        """Let `stand_in` stand for `tensor`, which `way` leads to, however the function gets it."""
+        self._stand_ins[id(tensor)] = StandIn(stand_in, tensor, way)
 
     def _meant(self, cell: Any, attribute: str = "_variable", found: Any = None) -> Any:
         """Return the cell that stands for one from outside in this trace or an outer one.
@@ -160,7 +158,7 @@ class Trace:
         while trace is not None:
             known = trace._stand_ins.get(id(tensor))
             if known is not None:
-                trace.same.append(Same(cell, attribute, known.home))
+                trace.same.append((Way(cell, attribute), known.way))
                 return known.cell
             trace = trace.parent
         return tensor
@@ -175,7 +173,8 @@ class Trace:
 
     def use(self, owner: Any) -> None:
         """Note that the graph depends on what `owner`, a module, holds."""
-        self.used.append(owner)
+        if self.lifts:
+            self.used.append(owner)
         if self.parent is not None:
             self.parent.use(owner)
 
@@ -240,7 +239,7 @@ class Trace:
             return known
         meant = self._meant(cell, "_grad", known)
         if meant is known and (id(known), "_variable") in self._journal:
-            self.same.append(Same(cell, "_grad", known))
+            self.same.append((Way(cell, "_grad"), Way(known, "_variable")))
         elif meant is known:
             return self._lift_grad(cell, known)
         self._journal[id(cell), "_grad"] = Write(cell, "_grad", meant, meant)
@@ -251,7 +250,7 @@ class Trace:
         lifted = type(known)(variable)
         self._bind(cell, "_grad", lifted)
         self.grad_inputs.append((cell, variable))
-        self.identify(known, lifted, cell)
+        self.identify(known, lifted, Way(cell, "_grad"))
         return lifted
 
     def hyper(self, key: tuple[int, str], read: Callable[[], float], name: str) -> Variable | None:
@@ -328,13 +327,15 @@ class Trace:
 
     def _changed_grads(self, read: dict[tuple[int, str], Variable]) -> list[Write]:
         """Return the gradients that were changed and then let go, but are held elsewhere."""
+        met = {id(way) for _, way in self.same}
         return [
             Write(known.of, "_variable", None, known.cell._variable)
             for known in self._stand_ins.values()
-            if (before := read.get((id(known.home), "_grad"))) is not None
+            if known.way.attribute == "_grad"
+            and id(known.way) in met
+            and (before := read.get((id(known.way.cell), known.way.attribute))) is not None
             and known.cell._variable is not before
-            and self._journal[id(known.home), "_grad"].after is not known.cell
-            and any(same.home is known.home for same in self.same)
+            and self._journal[id(known.way.cell), "_grad"].after is not known.cell
         ]
 
     def forget(self) -> None:
