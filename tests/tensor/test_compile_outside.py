@@ -230,6 +230,18 @@ def test_hooks_added_and_removed():
     assert w.grad.tolist() == [2.0, 4.0]
 
 
+def test_hooks_of_a_parameter_with_a_gradient_do_not_compile_again():
+    w = leaf(1.0, 2.0)
+    w.register_hook(lambda g: g * 2)
+    w.grad = wg.zeros(2, dtype=wg.float64)
+    compiled = wg.compile(lambda: wg.sum(w * w).backward())
+    for i in range(3):
+        compiled()
+        assert w.grad.tolist() == [4.0 * (i + 1), 8.0 * (i + 1)]
+        wg.nn.Linear(2, 2)  # announces that it holds parameters
+    assert compiled.compilations == ["first call"]
+
+
 GLOBAL = wg.tensor([1.0])
 
 

@@ -31,6 +31,11 @@ class Home:
     """The tensor; for an argument its place among the leaves of the arguments."""
     is_grad: bool = False
 
+    @property
+    def moves(self) -> bool:
+        """Whether another tensor may stand here at each call."""
+        return self.is_grad or isinstance(self.cell, int)
+
     def holder(self, leaves: Sequence[Any]) -> Any:
         """Return the cell, of the arguments of this call."""
         return leaves[self.cell] if isinstance(self.cell, int) else self.cell
@@ -127,11 +132,17 @@ class Entry:
     donors: dict[int, int]
     donated: frozenset[int]
     cells: list[Captured] = field(init=False)
+    fixed: list[Any] = field(init=False)
+    """The tensors outside among `cells`; None for those that are looked up at each call."""
+    moving: list[tuple[int, Home]] = field(init=False)
     differentiable: bool = field(init=False)
     version: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.cells = [source for source in self.sources if isinstance(source, Captured)]
+        homes = [captured.home for captured in self.cells]
+        self.fixed = [None if home.moves else home.cell for home in homes]
+        self.moving = [(place, home) for place, home in enumerate(homes) if home.moves]
         self.differentiable = any(v.requires_grad for v in self.results.outputs)
         self.version = effects.structure.version
 
@@ -150,8 +161,8 @@ class Entry:
         now = effects.structure.version
         if self.version != now:
             for captured in self.cells:
-                cell = captured.home.cell
-                if isinstance(cell, Tensor) and hooks_of(cell._variable) != captured.hooks:
+                home = captured.home
+                if not home.moves and hooks_of(home.cell._variable) != captured.hooks:
                     return "the hooks of a captured tensor"
             changed = self.held.changed(announced=True)
             if changed is not None:
@@ -163,22 +174,28 @@ class Entry:
         for one, other in self.same:
             if one.tensor(leaves) is not other.tensor(leaves):
                 return "two tensors were one"
-        seen = set()
-        for captured in self.cells:
-            tensor, aval = captured.home.tensor(leaves), captured.aval
-            variable = tensor._variable
-            if variable.shape != aval.shape or variable.dtype != aval.dtype:
+        tensors = self._tensors(leaves)
+        for captured, tensor in zip(self.cells, tensors, strict=True):
+            variable, aval = tensor._variable, captured.aval
+            value = variable.value
+            if value is None or value.shape != aval.shape or value.dtype != aval.dtype:
                 return f"a captured tensor changed from {aval} to {variable.aval}"
-            if variable.requires_grad != captured.requires_grad:
+            if variable.requires_grad is not captured.requires_grad:
                 return "requires_grad of a captured tensor"
-            seen.add(id(tensor))
-        return "two tensors are one" if len(seen) < len(self.cells) else None
+        return "two tensors are one" if len(set(map(id, tensors))) < len(tensors) else None
+
+    def _tensors(self, leaves: Sequence[Any]) -> list[Any]:
+        """Return the tensors that the graph reads, as they are now."""
+        tensors = self.fixed.copy()
+        for place, home in self.moving:
+            tensors[place] = home.tensor(leaves)
+        return tensors
 
     def captures_recorded(self, leaves: Sequence[Any]) -> bool:
         """Tell whether a captured tensor was made by operations that a backward pass will visit."""
         return any(
-            captured.requires_grad and not isinstance(captured.home.tensor(leaves)._variable, Leaf)
-            for captured in self.cells
+            captured.requires_grad and not isinstance(tensor._variable, Leaf)
+            for captured, tensor in zip(self.cells, self._tensors(leaves), strict=True)
         )
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
@@ -213,12 +230,13 @@ class Entry:
 
     def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """Return an array for each input; those that are written in buffers of their own."""
+        tensors, donated = iter(self._tensors(leaves)), self.donated
         inputs = [
             argument_array(leaves[source])
             if isinstance(source, int)
-            else inplace.own(source.home.tensor(leaves))
-            if place in self.donated
-            else contiguous(source.home.tensor(leaves)._variable)
+            else inplace.own(next(tensors))
+            if place in donated
+            else contiguous(next(tensors)._variable)
             for place, source in enumerate(self.sources)
         ]
         if sharing.noted:
