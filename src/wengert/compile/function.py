@@ -113,8 +113,9 @@ def compile(
     combination of argument shapes and dtypes, with the tensors that it reads from outside as
     inputs and those that it changes updated in place. Numbers that optimisers and layers read
     (a learning rate, a dropout probability) are read afresh at each call; Python floats among the
-    arguments are inputs too. Other Python values are constants of the trace; modes (`training`,
-    `requires_grad`) are checked at each call and lead to another compilation if they changed.
+    arguments are inputs too. Modes (`training`, `requires_grad`), and which tensors and modules
+    stand where the function finds them, are checked at each call and lead to another compilation if
+    they changed. Other Python values are constants of the trace.
 
     Parameters
     ----------
@@ -127,7 +128,8 @@ def compile(
     Raises
     ------
     TracerError
-        When called, if the function branches on the value of a tensor.
+        When called, if the function branches on the value of a tensor, or stores a tensor that it
+        made outside.
     ValueError
         If `threads` is less than 1.
 
