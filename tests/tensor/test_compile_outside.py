@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -361,6 +362,7 @@ PLACES = {
     "helper": _helper,
     "list": lambda: _container([wg.tensor([1.0])], 0),
     "dict": lambda: _container({"w": wg.tensor([1.0])}, "w"),
+    "deque": lambda: _container(collections.deque([wg.tensor([1.0])]), 0),
     "nested": _nested,
     "appended": _appended,
     "attribute": lambda: _object(lambda holder: lambda x: x * holder.w),
@@ -656,6 +658,41 @@ def test_a_tensor_that_is_kept_is_refused(keep):
     with pytest.raises(TracerError, match=r"test_compile_outside.py:\d+"):
         f(wg.ones(2))
     assert f.compilations == []
+
+
+def test_a_tensor_with_a_value_that_is_kept_and_changed_is_refused():
+    box, items = Box(), []
+
+    def count(x):
+        if not hasattr(box, "count"):
+            box.count = wg.tensor([0.0, 0.0])
+        box.count.add_(1.0)
+        return x + box.count
+
+    def log(x):
+        items.append(wg.tensor([1.0, 2.0]))
+        return x + 1
+
+    for keep in (count, log):
+        with pytest.raises(TracerError, match=rf"compile: {keep.__name__} kept a tensor that it"):
+            wg.compile(keep)(wg.ones(2))
+
+
+def test_a_table_that_is_made_at_the_first_call_is_read_from_outside():
+    tables = {}
+
+    def f(x, n):
+        if n not in tables:
+            tables[n] = wg.tensor([float(n), 1.0])
+        return x * tables[n]
+
+    compiled, x = wg.compile(f), wg.ones(2)
+    assert compiled(x, 2).tolist() == [2.0, 1.0]
+    assert compiled(x, 3).tolist() == [3.0, 1.0]
+    tables[2].mul_(2.0)
+    assert compiled(x, 2).tolist() == [4.0, 2.0]
+    tables[2] = wg.tensor([7.0, 7.0])
+    assert compiled(x, 2).tolist() == [7.0, 7.0]
 
 
 def movers():

@@ -9,7 +9,7 @@ from typing import Any
 
 from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
-from wengert.compile.kept import refuse_kept, refuse_moved
+from wengert.compile.kept import kept_error, refuse_kept, refuse_moved
 from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Survey
 from wengert.graph.graph import Graph, drop_aliases
@@ -47,6 +47,7 @@ def build(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     threads: int,
+    again: bool = False,
 ) -> Entry:
     """Trace `function` and compile its graph.
 
@@ -60,6 +61,8 @@ def build(
         The arguments.
     threads : int
         How many threads the native code uses.
+    again : bool
+        Whether it was traced before and has kept tensors, which it now finds.
 
     Raises
     ------
@@ -81,7 +84,10 @@ def build(
     trace.forget()
     del survey
     readers = [*hypers, *(guard.read for guard in guards)]
-    refuse_kept(name, trace, graph, run.results, readers)
+    if refuse_kept(name, trace, graph, run.results, readers):
+        if again:
+            raise kept_error(name)
+        return build(function, name, args, kwargs, threads, again=True)
     refuse_moved(name, held)
     run.results.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}

@@ -140,7 +140,7 @@ class Survey:
             self._nodes[id(node)] = node
             self._edges[id(node)] = found = [] if _is_closed(node) else list(_edges(node))
             queue.extend(edge.child for edge in found)
-            if isinstance(node, list | dict):
+            if isinstance(node, list | dict | deque):
                 self._sizes[id(node)] = len(node)
             elif _announces(node):
                 self._structures[id(node)] = _Structure(node, node.__wengert_structure__()[0])
@@ -219,9 +219,9 @@ def _edges(node: Any) -> Iterator[_Edge]:
     elif isinstance(node, dict):
         yield from (_item(node, k, value, f"the item {k!r}") for k, value in node.items())
         yield from (_Edge(key, "", None) for key in node)
-    elif isinstance(node, list):
+    elif isinstance(node, list | deque):
         yield from (_item(node, i, value, f"the item {i}") for i, value in enumerate(node))
-    elif isinstance(node, tuple | set | frozenset | deque):
+    elif isinstance(node, tuple | set | frozenset):
         yield from (_Edge(part, "", None) for part in node)
     elif _announces(node):
         held, others = node.__wengert_structure__()

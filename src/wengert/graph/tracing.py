@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 from wengert.graph.errors import TracerError
 from wengert.graph.mode import THREAD
@@ -100,7 +100,9 @@ class Trace:
     same : list of (Way, Way)
         Two ways to one tensor that the function took: it is one input, while both lead to it.
     made : list of weakref, or None
-        The cells that were made or changed inside, if they are to be found out when the trace ends.
+        The cells that were made inside, if they are to be found out when the trace ends.
+    changed : list of weakref
+        Those of them that were changed, then.
     used : list
         The objects from outside that said that they were used.
     writes : list of Write
@@ -112,6 +114,9 @@ class Trace:
 
     started = 0
     """How many traces were started: a cell made before a trace has a smaller stamp."""
+
+    watching: ClassVar[set[int]] = set()
+    """The traces under way, in all threads, that want to know of the cells that are made."""
 
     def __init__(self, what: str, lifts: bool = False, draws: bool = True) -> None:
         self.what = what
@@ -128,6 +133,7 @@ class Trace:
         self.grads_known: list[tuple[Any, bool]] = []
         self.same: list[tuple[Way, Way]] = []
         self.made: list[weakref.ref[Any]] | None = None
+        self.changed: list[weakref.ref[Any]] = []
         self.used: list[Any] = []
         self.writes: list[Write] = []
         self.calls: list[tuple[int, int, str]] = []
@@ -163,12 +169,12 @@ class Trace:
             trace = trace.parent
         return tensor
 
-    def note(self, cell: Any) -> None:
+    def note(self, cell: Any, changed: bool = False) -> None:
         """Remember a cell made or changed inside, where a trace wants to know of them."""
         trace: Trace | None = self
         while trace is not None:
             if trace.made is not None:
-                trace.made.append(weakref.ref(cell))
+                (trace.changed if changed else trace.made).append(weakref.ref(cell))
             trace = trace.parent
 
     def use(self, owner: Any) -> None:
@@ -216,7 +222,7 @@ class Trace:
             self._bind(cell, attribute, value)
             return
         setattr(cell, attribute, value)
-        self.note(cell)
+        self.note(cell, changed=True)
 
     def read_grad(self, cell: Any) -> Any:
         """Return the gradient of `cell`; whether there is one is a guard.
@@ -300,6 +306,8 @@ class Trace:
             Trace.started += 1
             self.number = Trace.started
         self.active = True
+        if self.made is not None:
+            Trace.watching.add(id(self))
         THREAD.now.trace = self
         return self
 
@@ -311,6 +319,7 @@ class Trace:
     ) -> None:
         """End the trace; its bindings end with it, also after an exception."""
         self.active = False
+        Trace.watching.discard(id(self))
         THREAD.now.trace = self.parent
         read = {
             **{(id(cell), "_variable"): v for cell, v in self.cell_inputs},

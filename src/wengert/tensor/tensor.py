@@ -88,7 +88,7 @@ class Tensor(Methods, Values):
         self._variable = variable
         self._grad: Tensor | None = None
         self._stamp = Trace.started
-        if variable.value is None:
+        if Trace.watching:
             trace = THREAD.now.trace
             if trace is not None:
                 trace.note(self)
