@@ -61,7 +61,7 @@ def kept_error(name: str, cell: Any = None) -> TracerError:
         f"compile: {name} kept a tensor that it made{shown}. The Python code of a compiled "
         "function does not run again, so that what it stores would never be renewed: return the "
         "tensor, or make such state before the call (a buffer of the module, an entry of a dict) "
-        "and change it in place (copy_, add_)."
+        "and change it in place (copy_, add_); delete what is needed inside only."
     )
 
 
