@@ -145,7 +145,7 @@ import wengert as wg
 import wengert.compile
 import wengert.compile.executable
 
-print(wg.compile(lambda x: x + 1)(1.0).item())
+print(wg.compile(lambda x: x + 1)(1.0))
 """
 
 
@@ -210,7 +210,7 @@ had = []
 def first_use():
     start.wait()
     double = wg.compile(lambda x: x * 2)
-    had.append((wg.nn.Linear, wg.rand(2, generator=wg.Generator(3)).tolist(), double(1.0).item()))
+    had.append((wg.nn.Linear, wg.rand(2, generator=wg.Generator(3)).tolist(), double(1.0)))
 
 threads = [threading.Thread(target=first_use) for _ in range(8)]
 for thread in threads:

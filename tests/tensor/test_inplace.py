@@ -470,3 +470,27 @@ def test_updates_reuse_the_buffer():
             p.mul_(0.5)
             p += 1.0
     assert p._variable.value.ctypes.data == address
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_copy_of_a_parameter_is_no_parameter(compiled):
+    target, frozen, w = leaf(0.0, 0.0), wg.zeros(2, dtype=wg.float64), leaf(1.0, 2.0)
+
+    def synchronise():
+        with wg.no_grad():
+            target.copy_(w)
+            frozen.copy_(w * 2)
+            frozen[:1] = w[1:]
+
+    (wg.compile(synchronise) if compiled else synchronise)()
+    assert (target.is_leaf, target.requires_grad, frozen.requires_grad) == (True, True, False)
+    wg.sum(target * frozen).backward()
+    assert (target.grad.tolist(), w.grad) == ([2.0, 4.0], None)
+
+
+def test_copy_of_a_parameter_that_is_recorded_leads_back_to_it():
+    copied, w = wg.zeros(2, dtype=wg.float64), leaf(1.0, 2.0)
+    copied.copy_(w)
+    assert not copied.is_leaf
+    wg.sum(copied * 3).backward()
+    assert (copied.grad, w.grad.tolist()) == (None, [3.0, 3.0])

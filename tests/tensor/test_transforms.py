@@ -406,3 +406,52 @@ def test_identity():
     value, pullback = wg.vjp(lambda x, y: (y, x), x, wg.tensor(5.0))
     assert [v.item() for v in pullback((7.0, 8.0))] == [8.0, 7.0]
     assert [v.item() for v in value] == [5.0, 2.0]
+
+
+# --- Effects --------------------------------------------------------------------------------------
+
+
+def _through(transform):
+    """Return how the cell ends that `transform` of a function writes to."""
+    seen = wg.zeros(2)
+
+    def f(x):
+        seen.copy_(x * 3)
+        return wg.sum(x * x)
+
+    transform(f)
+    return seen
+
+
+EFFECTFUL = {
+    "grad": lambda f: wg.grad(f)(wg.ones(2)),
+    "vjp": lambda f: wg.vjp(f, wg.ones(2)),
+    "jvp": lambda f: wg.jvp(f, (wg.ones(2),), (wg.ones(2),)),
+    "jacobian": lambda f: wg.jacobian(f)(wg.ones(2)),
+    "hessian": lambda f: wg.hessian(f)(wg.ones(2)),
+    "checkpoint": lambda f: wg.checkpoint(f)(wg.ones(2)),
+    "grad of checkpoint": lambda f: wg.grad(wg.checkpoint(f))(wg.ones(2)),
+    "compile": lambda f: wg.compile(f)(wg.ones(2)),
+    "compiled gradient": lambda f: wg.compile(wg.grad(f))(wg.ones(2)),
+}
+
+
+@pytest.mark.parametrize("name", EFFECTFUL)
+def test_what_a_function_writes_is_carried_out_without_the_variables_of_the_transform(name):
+    seen = _through(EFFECTFUL[name])
+    assert seen.tolist() == [3.0, 3.0]
+    assert not seen.requires_grad
+
+
+def test_what_a_function_writes_stays_open_for_the_derivative_around():
+    def outer(x):
+        seen = wg.zeros(2)
+
+        def f(z):
+            seen.copy_(z * 3)
+            return wg.sum(z * z)
+
+        wg.grad(f)(x)
+        return wg.sum(seen * seen)
+
+    assert wg.grad(outer)(wg.tensor([1.0, 2.0])).tolist() == [18.0, 36.0]

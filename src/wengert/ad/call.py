@@ -69,8 +69,12 @@ def _pullback_checkpoint(
     params: Params,
     needed: Sequence[bool],
 ) -> Sequence[Contribution]:
-    """Compute the graph again, then pull back through it."""
+    """Compute the graph again, then pull back through it; or let who computed it do so."""
     del y
+    pull = params.get("pull")
+    made: Sequence[Variable | None] | None = pull(y_bar, xs, needed) if pull else None
+    if made is not None:
+        return made
     fresh, outputs, since = _rerun(params["graph"], xs)
     wrt = [x for x, need in zip(fresh, needed, strict=True) if need]
     bars, _ = reverse.vjp(outputs, y_bar, wrt, since)
@@ -119,14 +123,47 @@ def _batch_checkpoint(
     return bind(primitive, xs, {"graph": graph}), flags
 
 
+Pull = Callable[
+    [Sequence[Variable | None], Sequence[Variable], Sequence[bool]],
+    Sequence[Variable | None] | None,
+]
+"""``pull(y_bar, xs, needed)`` returns cotangents, or None if it cannot."""
+
+
 def record_call(
-    graph: Graph, inputs: tuple[Variable, ...], values: Sequence[Array]
+    graph: Graph, inputs: tuple[Variable, ...], values: Sequence[Array], pull: Pull
 ) -> tuple[Variable, ...]:
     """Return variables for `values`, which `graph` gave for `inputs` elsewhere.
 
-    A derivative passes through them as through a checkpoint: by computing the graph again.
+    A derivative passes through them as through a checkpoint, by computing the graph again; a
+    backward pass that is not recorded through `pull`, if that can.
     """
-    op = Operation(checkpoint_p, inputs, {"graph": graph}, caller(), None, "")
+    return _recorded(checkpoint_p, inputs, {"graph": graph, "pull": pull}, values)
+
+
+def refuse_call(graph: Graph, reason: str, values: Sequence[Array]) -> tuple[Variable, ...]:
+    """Return variables for `values`, which `graph` gave elsewhere and cannot give again.
+
+    They require gradients as its outputs do; a derivative that reaches them raises RuntimeError
+    with `reason`.
+    """
+
+    def refuse(*_: Any) -> Sequence[Variable]:
+        raise RuntimeError(reason)
+
+    rules = {"graph": graph, "count": len(values), "pullback": refuse, "pushforward": refuse}
+    return _recorded(custom_p, (_OVERWRITTEN,), rules, values)
+
+
+_OVERWRITTEN = Variable(np.zeros(()), requires_grad=True)
+"""Stands for what a call read, which is gone, so that a derivative comes by."""
+
+
+def _recorded(
+    primitive: Primitive, inputs: tuple[Variable, ...], params: Params, values: Sequence[Array]
+) -> tuple[Variable, ...]:
+    graph = params["graph"]
+    op = Operation(primitive, inputs, params, caller(), None, "")
     outputs = tuple(
         Variable(value, op, v.requires_grad, index)
         for index, (value, v) in enumerate(zip(values, graph.outputs, strict=True))

@@ -12,13 +12,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from wengert.compile.arguments import argument_aval, is_leaf_cell
+from wengert.compile.arguments import arguments_key, must_run_itself
 from wengert.compile.settings import default_threads
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
-from wengert.tensor.tensor import Tensor
-from wengert.tensor.traced import argument_names
 
 if TYPE_CHECKING:
     from wengert.compile.entry import Entry
@@ -52,40 +50,33 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the native code for these arguments, compiling it first if there is none.
 
-        Inside another transform or trace, on tensors that an eager backward pass will visit, and
-        on an argument that the function also reads from outside, the Python function itself is
-        run, so that it does what it does without being compiled.
+        Inside another transform or trace, and on tensors that an eager backward pass will visit,
+        the Python function itself is run, so that it does what it does without being compiled.
         """
         leaves, spec = pytree.flatten((args, kwargs))
-        if THREAD.now.trace is not None or any(_is_recorded(leaf) for leaf in leaves):
+        if THREAD.now.trace is not None or any(map(must_run_itself, leaves)):
             return self.function(*args, **kwargs)
         entry = self._entry(args, kwargs, leaves, spec)
-        recorded = THREAD.now.recording and entry.captures_recorded()
-        if recorded or entry.captures(leaves):
+        if THREAD.now.recording and entry.captures_recorded(leaves):
             return self.function(*args, **kwargs)
         return entry(leaves)
 
     def _entry(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
     ) -> Entry:
-        key = (
-            spec,
-            tuple(_leaf_key(leaf) for leaf in leaves),
-            THREAD.now.recording,
-            default_float(),
-        )
+        key = (spec, arguments_key(leaves), THREAD.now.recording, default_float())
         entries = self._entries.setdefault(key, [])
         reason = "first call" if not self.compilations else "new argument shapes or values"
         for entry in entries:
-            broken = entry.broken_guard()
+            broken = entry.broken_guard(leaves)
             if broken is None:
                 return entry
             reason = f"changed: {broken}"
-        from wengert.compile.entry import build
+        from wengert.compile.build import build
 
-        names = argument_names(self.function, args, kwargs)
-        entry = build(self.function, self._name, leaves, spec, names, self.threads)
+        entry = build(self.function, self._name, args, kwargs, self.threads)
         entries.append(entry)
+        del entries[:-_MANY]  # the oldest may hold what was replaced since
         self._note(reason)
         return entry
 
@@ -110,30 +101,6 @@ class CompiledFunction:
         return self if instance is None else functools.partial(self, instance)
 
 
-def _is_recorded(leaf: Any) -> bool:
-    if not isinstance(leaf, Tensor):
-        return False
-    variable = leaf._variable
-    recorded = variable.requires_grad and not is_leaf_cell(leaf)
-    return variable.value is None or (recorded and THREAD.now.recording)
-
-
-def _leaf_key(leaf: Any) -> Any:
-    if type(leaf) is float:
-        return float
-    aval = argument_aval(leaf)
-    if aval is not None:
-        return aval.shape, aval.dtype, is_leaf_cell(leaf)
-    try:
-        hash(leaf)
-    except TypeError:
-        raise TypeError(
-            f"compile: an argument of type {type(leaf).__name__} is neither an array nor hashable; "
-            "pass tensors, numbers, strings, or containers of them."
-        ) from None
-    return type(leaf), leaf
-
-
 @overload
 def compile(function: Callable[..., Any], *, threads: int | None = None) -> CompiledFunction: ...
 @overload
@@ -149,8 +116,9 @@ def compile(
     combination of argument shapes and dtypes, with the tensors that it reads from outside as
     inputs and those that it changes updated in place. Numbers that optimisers and layers read
     (a learning rate, a dropout probability) are read afresh at each call; Python floats among the
-    arguments are inputs too. Other Python values are constants of the trace; modes (`training`,
-    `requires_grad`) are checked at each call and lead to another compilation if they changed.
+    arguments are inputs too. Modes (`training`, `requires_grad`), and which tensors and modules
+    stand where the function finds them, are checked at each call and lead to another compilation if
+    they changed. Other Python values are constants of the trace.
 
     Parameters
     ----------
@@ -163,7 +131,8 @@ def compile(
     Raises
     ------
     TracerError
-        When called, if the function branches on the value of a tensor.
+        When called, if the function branches on the value of a tensor, or stores a tensor that it
+        made outside.
     ValueError
         If `threads` is less than 1.
 

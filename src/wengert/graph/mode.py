@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,15 +35,18 @@ class Mode:
         The innermost trace under way.
     run : callable
         Calls a function with NumPy's floating-point warnings off.
+    written : dict of int to weakref, or None
+        The cells bound to something else, by identity, while a transform wants to know of them.
     """
 
-    __slots__ = ("origin", "recording", "run", "scope", "trace")
+    __slots__ = ("origin", "recording", "run", "scope", "trace", "written")
 
     def __init__(self) -> None:
         self.recording = True
         self.origin: Operation | None = None
         self.scope = ""
         self.trace: Trace | None = None
+        self.written: dict[int, weakref.ref[Any]] | None = None
         context = contextvars.Context()
         context.run(np.seterr, all="ignore")
         self.run = context.run

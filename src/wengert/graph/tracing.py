@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, ParamSpec, Self, TypeVar
 
 from wengert.graph.errors import TracerError
 from wengert.graph.mode import THREAD
@@ -39,6 +39,24 @@ class Guard(NamedTuple):
     what: str
     read: Callable[[], Any]
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a function comes to a tensor: by a cell or the place of an argument, or its gradient."""
+
+    cell: Any
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """The cell that stands in a trace for a tensor that is known to it in another way already."""
+
+    cell: Any
+    of: Any
+    """The tensor from outside; held so that its identity stays its own."""
+    way: Way
 
 
 def _bound(entry: Write) -> Any:
@@ -76,6 +94,16 @@ class Trace:
         The hyper-parameters that became inputs, with the function that reads them afresh.
     guards : list of Guard
         The modes that the function read.
+    grads_known : list of (cell, bool)
+        The cells whose gradient was asked for, and whether there was one: guards too.
+    same : list of (Way, Way)
+        Two ways to one tensor that the function took: it is one input, while both lead to it.
+    made : list of weakref, or None
+        The cells that were made inside, if they are to be found out when the trace ends.
+    changed : list of weakref
+        Those of them that were changed, then.
+    used : list
+        The objects from outside that said that they were used.
     writes : list of Write
         The effects, filled in when the trace ends.
     calls : list of (int, int, str)
@@ -86,8 +114,8 @@ class Trace:
     started = 0
     """How many traces were started: a cell made before a trace has a smaller stamp."""
 
-    witness: list[weakref.ref[Any]] | None = None
-    """The cells made and then changed while a function is compiled: those kept hold lost state."""
+    watching: ClassVar[set[int]] = set()
+    """The traces under way, in all threads, that want to know of the cells that are made."""
 
     def __init__(self, what: str, lifts: bool = False, draws: bool = True) -> None:
         self.what = what
@@ -101,10 +129,16 @@ class Trace:
         self.grad_inputs: list[tuple[Any, Variable]] = []
         self.hyper_inputs: list[tuple[Callable[[], float], Variable]] = []
         self.guards: list[Guard] = []
+        self.grads_known: list[tuple[Any, bool]] = []
+        self.same: list[tuple[Way, Way]] = []
+        self.made: list[weakref.ref[Any]] | None = None
+        self.changed: list[weakref.ref[Any]] = []
+        self.used: list[Any] = []
         self.writes: list[Write] = []
         self.calls: list[tuple[int, int, str]] = []
         self._journal: dict[tuple[int, str], Write] = {}
         self._hypers: dict[tuple[int, str], Variable] = {}
+        self._stand_ins: dict[int, StandIn] = {}
 
     def new_input(
         self, aval: Aval, name: str | None = None, requires_grad: bool = False
@@ -115,8 +149,44 @@ class Trace:
             variable.name = name
         return variable
 
+    def identify(self, tensor: Any, stand_in: Any, way: Way) -> None:
+        """Let `stand_in` stand for `tensor`, which `way` leads to, however the function gets it."""
+        self._stand_ins[id(tensor)] = StandIn(stand_in, tensor, way)
+
+    def _meant(self, cell: Any, attribute: str = "_variable", found: Any = None) -> Any:
+        """Return the cell that stands for one from outside in this trace or an outer one.
+
+        `attribute` of `cell` led to it: the cell itself, or its gradient `found`.
+        """
+        tensor = cell if found is None else found
+        trace: Trace | None = self
+        while trace is not None:
+            known = trace._stand_ins.get(id(tensor))
+            if known is not None:
+                trace.same.append((Way(cell, attribute), known.way))
+                return known.cell
+            trace = trace.parent
+        return tensor
+
+    def note(self, cell: Any, changed: bool = False) -> None:
+        """Remember a cell made or changed inside, where a trace wants to know of them."""
+        trace: Trace | None = self
+        while trace is not None:
+            if trace.made is not None:
+                (trace.changed if changed else trace.made).append(weakref.ref(cell))
+            trace = trace.parent
+
+    def use(self, owner: Any) -> None:
+        """Note that the graph depends on what `owner`, a module, holds."""
+        if self.lifts:
+            self.used.append(owner)
+        if self.parent is not None:
+            self.parent.use(owner)
+
     def read(self, cell: Any) -> Variable:
         """Return what `cell` is bound to; lift it to an input at its first read."""
+        if cell._stamp < self.number:
+            cell = self._meant(cell)
         if cell._stamp >= self.number:
             return cell._variable  # type: ignore[no-any-return]
         entry = self._journal.get((id(cell), "_variable"))
@@ -131,8 +201,9 @@ class Trace:
             )
         if not self.lifts:
             return outer
-        variable = Leaf.abstract(outer.aval, self, requires_grad=outer.requires_grad)
-        if isinstance(outer, Leaf):
+        kind = Variable if outer.requires_grad and not isinstance(outer, Leaf) else Leaf
+        variable = kind.abstract(outer.aval, self, requires_grad=outer.requires_grad)
+        if isinstance(outer, Leaf) and isinstance(variable, Leaf):
             variable.cell = outer.cell
         if hasattr(outer, "hooks"):
             variable.hooks = outer.hooks
@@ -145,31 +216,46 @@ class Trace:
     def write(self, cell: Any, attribute: str, value: Any) -> None:
         """Bind an attribute of `cell`; for a cell made before, in this trace only."""
         if cell._stamp < self.number:
+            cell = self._meant(cell)
+        if cell._stamp < self.number:
             self._bind(cell, attribute, value)
             return
         setattr(cell, attribute, value)
-        if Trace.witness is not None:
-            Trace.witness.append(weakref.ref(cell))
+        self.note(cell, changed=True)
 
     def read_grad(self, cell: Any) -> Any:
         """Return the gradient of `cell`; whether there is one is a guard.
 
         A trace that lifts takes the gradient's value as an input, whatever tensor holds it: the
-        next call may find another one.
+        next call may find another one. Only a gradient that the function also reaches otherwise,
+        or that is that of two tensors, is one tensor with what it is there.
         """
+        if cell._stamp < self.number:
+            cell = self._meant(cell)
         if cell._stamp >= self.number:
             return cell._grad
         entry = self._journal.get((id(cell), "_grad"))
         if entry is not None:
             return entry.after
         known = self.parent.read_grad(cell) if self.parent else cell._grad
-        self.guard("whether .grad is None", lambda: cell._grad is None, known is None)
+        if self.lifts:
+            self.grads_known.append((cell, known is not None))
         if known is None or not self.lifts:
             return known
+        meant = self._meant(cell, "_grad", known)
+        if meant is known and (id(known), "_variable") in self._journal:
+            self.same.append((Way(cell, "_grad"), Way(known, "_variable")))
+        elif meant is known:
+            return self._lift_grad(cell, known)
+        self._journal[id(cell), "_grad"] = Write(cell, "_grad", meant, meant)
+        return meant
+
+    def _lift_grad(self, cell: Any, known: Any) -> Any:
         variable = self.new_input(known._variable.aval, None, known._variable.requires_grad)
         lifted = type(known)(variable)
         self._bind(cell, "_grad", lifted)
         self.grad_inputs.append((cell, variable))
+        self.identify(known, lifted, Way(cell, "_grad"))
         return lifted
 
     def hyper(self, key: tuple[int, str], read: Callable[[], float], name: str) -> Variable | None:
@@ -219,6 +305,8 @@ class Trace:
             Trace.started += 1
             self.number = Trace.started
         self.active = True
+        if self.made is not None:
+            Trace.watching.add(id(self))
         THREAD.now.trace = self
         return self
 
@@ -230,6 +318,7 @@ class Trace:
     ) -> None:
         """End the trace; its bindings end with it, also after an exception."""
         self.active = False
+        Trace.watching.discard(id(self))
         THREAD.now.trace = self.parent
         read = {
             **{(id(cell), "_variable"): v for cell, v in self.cell_inputs},
@@ -240,7 +329,27 @@ class Trace:
             for key, entry in self._journal.items()
             if _bound(entry) is not read.get(key, self)
         ]
+        self.writes += self._changed_grads(read)
         self._journal = {}
+        self._stand_ins = {}
+
+    def _changed_grads(self, read: dict[tuple[int, str], Variable]) -> list[Write]:
+        """Return the gradients that were changed and then let go, but are held elsewhere."""
+        met = {id(way) for _, way in self.same}
+        return [
+            Write(known.of, "_variable", None, known.cell._variable)
+            for known in self._stand_ins.values()
+            if known.way.attribute == "_grad"
+            and id(known.way) in met
+            and (before := read.get((id(known.way.cell), known.way.attribute))) is not None
+            and known.cell._variable is not before
+            and self._journal[id(known.way.cell), "_grad"].after is not known.cell
+        ]
+
+    def forget(self) -> None:
+        """Let go of the cells from outside, once what is known of them has been taken."""
+        self.cell_inputs, self.grad_inputs, self.grads_known = [], [], []
+        self.same, self.writes, self.used = [], [], []
 
 
 def composite(function: Callable[P, R]) -> Callable[P, R]:

@@ -159,6 +159,9 @@ class Variable:
         line = _source.describe(self.op.source)
         return f", made by {self.op.primitive.name}" + (f" at {line}" if line else "")
 
+    def __float__(self) -> float:
+        return float(self.concrete("a setting that must be a plain number").item())
+
     def __add__(self, other: Operand) -> Variable:
         return operators["add"](self, other)
 
@@ -218,12 +221,6 @@ class Detached(Variable):
     __slots__ = ("cell",)
 
     cell: weakref.ref[Any]
-
-
-class Closed(Variable):
-    """A result of compiled code that changed what it read: no derivative passes through it."""
-
-    __slots__ = ()
 
 
 class Operation:

@@ -17,7 +17,7 @@ from wengert.graph.mode import THREAD
 from wengert.nn import state
 from wengert.nn.parameter import Parameter
 from wengert.tensor import inplace
-from wengert.tensor.effects import guard
+from wengert.tensor.effects import guard, structure
 from wengert.tensor.tensor import Tensor
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
@@ -72,16 +72,26 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`; the operations recorded meanwhile carry the path of this module."""
-        path = self._path
+        path, mode = self._path, THREAD.now
+        if mode.trace is not None:
+            mode.trace.use(self)
         if not path:
             return self.forward(*args, **kwargs)
-        mode = THREAD.now
         before = mode.scope
         mode.scope = path
         try:
             return self.forward(*args, **kwargs)
         finally:
             mode.scope = before
+
+    def __wengert_structure__(self) -> tuple[list[Any], list[str]]:
+        """Return what this module holds and announces changes of, and its other attributes.
+
+        A compiled function asks for it when something was announced.
+        """
+        kinds, values = self._kinds, self.__dict__
+        held = [part for name in kinds for part in (name, values[name])]
+        return held, [name for name in values if name not in kinds and name != "_kinds"]
 
     # Attributes
 
@@ -104,10 +114,17 @@ class Module:
                 f"{type(self).__name__}.{name} is a {kind}: assign a {wanted} or None, "
                 f"got {type(value).__name__}."
             )
+        self._hold(name, value)
+
+    def _hold(self, name: str, value: Any) -> None:
+        """Set an attribute that the table lists, and announce it if it is another object."""
+        if self.__dict__.get(name) is not value:
+            structure.announce()
         self.__dict__[name] = value
 
     def __delattr__(self, name: str) -> None:
         self._kinds.pop(name, None)
+        structure.announce()
         object.__delattr__(self, name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -162,7 +179,8 @@ class Module:
                 f"{kind}."
             )
         self._kinds[name] = kind
-        self.__dict__[name] = value
+        structure.announce()
+        self._hold(name, value)
 
     def _move(self, path: str) -> None:
         """Say where below the outermost module this one is, and name its parameters so."""

@@ -93,8 +93,8 @@ def _listed(items: Sequence[str]) -> str:
 class Skeleton:
     """A module seen as a container: all of it but the parameters.
 
-    Two skeletons are equal if one module was copied from the other (transforms copy modules), so
-    that a model and its gradients have one structure.
+    Two skeletons are equal if one module was copied from the other (transforms copy modules) and
+    the modes are the same, so that a model and its gradients have one structure.
 
     Parameters
     ----------
@@ -108,15 +108,17 @@ class Skeleton:
         self.module = module
         self.names = names
         self.pattern: Module = module.__dict__.get("_pattern", module)
+        self.modes = tuple(part._training for part in module.modules())
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both are of one module or of copies of it."""
         if not isinstance(other, Skeleton):
             return NotImplemented
-        return self.pattern is other.pattern and self.names == other.names
+        same = self.pattern is other.pattern and self.names == other.names
+        return same and self.modes == other.modes
 
     def __hash__(self) -> int:
-        return hash((id(self.pattern), self.names))
+        return hash((id(self.pattern), self.names, self.modes))
 
     def filled(self, leaves: Sequence[Any]) -> Module:
         """Return a copy of the module tree with `leaves` in place of the parameters."""

@@ -332,7 +332,7 @@ def negative(x: VariableLike) -> Variable:
     >>> wg.negative(wg.tensor([1.0, -2.0]))
     tensor([-1.,  2.])
     """
-    return bind(neg_p, (as_variable(x),))  # type: ignore[no-any-return]
+    return bind(neg_p, (x if isinstance(x, Variable) else as_variable(x),))  # type: ignore[no-any-return]
 
 
 def absolute(x: VariableLike) -> Variable:
@@ -346,7 +346,7 @@ def absolute(x: VariableLike) -> Variable:
     >>> wg.abs(wg.tensor([1.0, -2.0]))
     tensor([1., 2.])
     """
-    x = as_variable(x)
+    x = x if isinstance(x, Variable) else as_variable(x)
     return x if x.dtype.kind == "b" else bind(abs_p, (x,))
 
 

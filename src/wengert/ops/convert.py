@@ -39,8 +39,8 @@ def is_number(x: object) -> TypeGuard[bool | int | float]:
 def as_variable(x: VariableLike, dtype: DType | None = None) -> Variable:
     """Return `x` as a variable: itself, or a constant.
 
-    Python numbers, and lists of them, get the default dtypes (`dtype` if given); NumPy arrays and
-    scalars keep theirs.
+    Python numbers, and lists of them, get the default dtypes (`dtype` if given), and so do the
+    variables that stand for numbers in a trace; NumPy arrays and scalars keep theirs.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def as_variable(x: VariableLike, dtype: DType | None = None) -> Variable:
         If `x` cannot be an array of a supported dtype.
     """
     if isinstance(x, Variable):
-        return x
+        return cast(x, dtype or default_float()) if x.value is None and x.aval.weak else x
     if is_number(x):
         return constant(x, dtype or scalar_dtype(x))
     return Variable(array_of(x, dtype))
@@ -129,7 +129,7 @@ def cast(x: Variable, dtype: DType) -> Variable:
 
 def promoted(x: VariableLike, y: VariableLike) -> tuple[Variable, Variable]:
     """Return `x` and `y` as variables of their common dtype."""
-    weak_x, weak_y = _weak_value(x), _weak_value(y)
+    weak_x, weak_y = weak_value(x), weak_value(y)
     if weak_x is not None and weak_y is None:
         y = as_variable(y)
         dtype = weak_dtype(weak_x, y.dtype)
@@ -138,7 +138,7 @@ def promoted(x: VariableLike, y: VariableLike) -> tuple[Variable, Variable]:
         dtype = weak_dtype(weak_y, x.dtype)
     elif weak_x is not None:
         if isinstance(x, Variable) or isinstance(y, Variable):
-            return as_variable(x, FLOAT64), as_variable(y, FLOAT64)
+            return _as_number(x), _as_number(y)
         x, y = as_variable(x), as_variable(y)
         dtype = promote(x.dtype, y.dtype)
     else:
@@ -162,11 +162,28 @@ def _to(x: VariableLike, dtype: DType) -> Variable:
     return cast(x, dtype) if isinstance(x, Variable) else as_variable(x, dtype)
 
 
-def _weak_value(x: VariableLike) -> bool | int | float | None:
+def _as_number(x: VariableLike) -> Variable:
+    """Return a number as a variable that still is one: traced, numbers compute as Python's do."""
+    return x if isinstance(x, Variable) else as_variable(x, FLOAT64)
+
+
+def weak_value(x: object) -> bool | int | float | None:
     """Return a number of the kind of `x` if it is weak, else None."""
     if isinstance(x, Variable):
         return 0.0 if x.value is None and x.aval.weak else None
     return x if is_number(x) else None
+
+
+def settled(operands: Sequence[Any]) -> Sequence[Any]:
+    """Return the operands of a function that makes a tensor, which it does of numbers alone too.
+
+    Numbers that meet arrays wait for their dtype, traced ones as well; among numbers alone the
+    traced ones get the default dtype here, as Python's do.
+    """
+    traced = [x for x in operands if isinstance(x, Variable) and weak_value(x) is not None]
+    if not traced or len(traced) < sum(isinstance(x, Variable | np.ndarray) for x in operands):
+        return operands
+    return [as_variable(x) if isinstance(x, Variable) else x for x in operands]
 
 
 def floating(x: VariableLike) -> Variable:

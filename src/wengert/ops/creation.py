@@ -22,8 +22,8 @@ from wengert.graph.dtypes import (
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
-from wengert.ops.convert import cast
-from wengert.ops.derivatives import Linear
+from wengert.ops.convert import as_variable, cast
+from wengert.ops.derivatives import Linear, broadcast
 from wengert.ops.lowering import Kernels, View
 from wengert.ops.shapes import Shape, lengths_of
 
@@ -108,9 +108,9 @@ def as_shape(shape: int | Sequence[int]) -> Shape:
 
 
 def full(
-    shape: int | Sequence[int], fill_value: Scalar, dtype: npt.DTypeLike | None = None
+    shape: int | Sequence[int], fill_value: Scalar | Variable, dtype: npt.DTypeLike | None = None
 ) -> Variable:
-    """Return an array of `shape` filled with one number.
+    """Return an array of `shape` filled with one number, which may be a 0-d tensor.
 
     Examples
     --------
@@ -118,6 +118,10 @@ def full(
     >>> wg.full(2, 3.0)
     tensor([3., 3.])
     """
+    if isinstance(fill_value, Variable):
+        wanted = None if dtype is None else check_dtype(dtype)
+        filling = as_variable(fill_value, wanted)
+        return broadcast(cast(filling, wanted or filling.dtype), as_shape(shape))
     chosen = scalar_dtype(fill_value) if dtype is None else check_dtype(dtype)
     params = {"shape": as_shape(shape), "dtype": chosen, "value": fill_value}
     return bind(full_p, (), params)  # type: ignore[no-any-return]

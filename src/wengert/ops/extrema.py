@@ -12,7 +12,14 @@ from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare
 from wengert.ops.batching import batch_elementwise
-from wengert.ops.convert import VariableLike, as_variable, cast, is_number, promoted
+from wengert.ops.convert import (
+    VariableLike,
+    as_variable,
+    cast,
+    is_number,
+    promoted,
+    weak_value,
+)
 from wengert.ops.define import binary_samples, magnitudes, normal, unary_samples
 from wengert.ops.derivatives import Elementwise
 from wengert.ops.lower_reductions import greater_of
@@ -120,7 +127,8 @@ clip_p = register(
 
 
 def _extremum(primitive: Primitive, x: VariableLike, y: VariableLike) -> Variable:
-    tie = 0.0 if is_number(x) or is_number(y) else 0.5
+    number = weak_value(x) is not None or weak_value(y) is not None
+    tie = 0.0 if number else 0.5
     return bind(primitive, promoted(x, y), {"tie": tie})  # type: ignore[no-any-return]
 
 

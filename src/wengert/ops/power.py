@@ -98,7 +98,7 @@ def power(x: VariableLike, y: VariableLike) -> Variable:
     tensor([1., 4., 9.])
     """
     if type(y) is int and (y == 2 or y < 0):  # noqa: PLR2004
-        x = as_variable(x)
+        x = x if isinstance(x, Variable) else as_variable(x)
         x = cast(x, INT64) if x.dtype.kind == "b" else x
         if y == 2:  # noqa: PLR2004
             return multiply(x, x)

@@ -12,7 +12,7 @@ from wengert.graph.errors import DTypeError
 from wengert.graph.mode import THREAD, recording
 from wengert.graph.variable import Variable
 from wengert.tensor.creation import tensor
-from wengert.tensor.effects import guard, hyper
+from wengert.tensor.effects import guard, hyper, structure
 from wengert.tensor.tensor import Tensor
 
 Number = float | Tensor
@@ -25,6 +25,12 @@ class ParamGroup(dict[str, Any]):
     Numbers are read afresh at each step, also in compiled functions: ``group["lr"] = 0.1`` takes
     effect at once and never recompiles.
     """
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set an entry; other parameters are announced to compiled functions."""
+        super().__setitem__(key, value)
+        if key == "params":
+            structure.announce()
 
     def number(self, key: str, place: int | None = None) -> Number:
         """Return a number; in a trace that lifts hyper-parameters an input of its graph.
@@ -126,6 +132,13 @@ class Optimizer:
         for param in params:
             self.state[param] = {key: _new_cell(key, param) for key in self._needs(group)}
         self.param_groups.append(group)
+        structure.announce()
+
+    def __wengert_structure__(self) -> tuple[list[Any], list[str]]:
+        """Return what compiled functions that step with this optimiser depend on; see `Module`."""
+        params = [param for group in self.param_groups for param in group["params"]]
+        cells = [cell for state in self.state.values() for cell in state.values()]
+        return [*self.param_groups, *params, *cells], []
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters once; those whose ``.grad`` is None are left alone.
@@ -180,6 +193,7 @@ class Optimizer:
         for key in self._needs(group):
             if key not in state:
                 state[key] = _new_cell(key, param)
+                state[key]._stamp = param._stamp  # it stays when a trace ends, like the parameter
         if THREAD.now.trace is not None:
             for key, cell in state.items():
                 cell.name = f"{param.name or 'param'}.{key}"
@@ -275,15 +289,10 @@ class Optimizer:
 
 
 def _new_cell(key: str, param: Tensor) -> Tensor:
-    """Return zeros like a parameter, or a step counter: an integer, so that steps have one graph.
-
-    They stay when a trace ends, also if they are made inside one.
-    """
+    """Return zeros like a parameter, or a step counter, an integer: steps have one graph."""
     counts = key == "step"
     shape, dtype = ((), INT64) if counts else (param.shape, param.dtype)
-    cell = Tensor(Variable(np.zeros(shape, dtype)))
-    cell._stamp = 0
-    return cell
+    return Tensor(Variable(np.zeros(shape, dtype)))
 
 
 def advance(counter: Tensor) -> int | Tensor:

@@ -15,6 +15,7 @@ from wengert.optim.optimizer import (
     check_range,
 )
 from wengert.tensor import functions
+from wengert.tensor.creation import tensor
 from wengert.tensor.tensor import Tensor
 
 
@@ -163,5 +164,5 @@ def _share(undamped: Number, counter: Tensor, dtype: DType) -> Number:
     """Return how much of the gradient enters the momentum: all of it at the first step."""
     count = advance(counter)
     if isinstance(count, Tensor):
-        return functions.where(count == 1, 1.0, undamped).astype(dtype)  # type: ignore[no-any-return]
+        return functions.where(count == 1, tensor(1.0, dtype), undamped)  # type: ignore[no-any-return]
     return 1.0 if count == 1 else undamped

@@ -16,13 +16,14 @@ from wengert.ad.tape import record_tape
 from wengert.graph.bind import bind
 from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
-from wengert.graph.variable import Closed, Leaf, Variable
+from wengert.graph.variable import Leaf, Variable
 from wengert.ops.arithmetic import add
 from wengert.ops.convert import as_variable
 from wengert.ops.creation import full
 from wengert.ops.shape import alias_p
 from wengert.tensor import inplace
 from wengert.tensor.cell import Cell
+from wengert.tensor.effects import structure
 from wengert.tensor.tensor import Tensor, operand
 
 P = ParamSpec("P")
@@ -38,12 +39,6 @@ def backward(
 ) -> None:
     """Carry out `Tensor.backward`."""
     y = tensor._read()
-    if isinstance(y, Closed):
-        raise RuntimeError(
-            "backward: this tensor is the result of a compiled function that changed other tensors "
-            "(parameters, random numbers), so no derivative passes through it; call backward() "
-            "inside the compiled function."
-        )
     if not y.requires_grad:
         raise RuntimeError(
             "backward: this tensor does not depend on any tensor that requires gradients, so "
@@ -96,14 +91,18 @@ def _seed(y: Variable, gradient: Any) -> Variable:
 
 def accumulate(cell: Any, bar: Variable) -> None:
     """Add `bar` to the `.grad` of `cell`, in place where nobody else sees it."""
-    traced = THREAD.now.trace is not None
-    known = cell.grad if traced else cell._grad
-    if known is None and not traced:
+    trace = THREAD.now.trace
+    known = cell._grad if trace is None else cell.grad
+    if known is None and trace is None:
         cell._grad = Tensor(bar)
     elif known is None:
         cell.grad = Tensor(bar)
-    elif not traced and not bar.requires_grad and not known._variable.requires_grad:
+    elif bar.requires_grad or known._read().requires_grad:
+        cell.grad = Tensor(add(known._read(), bar))
+    elif trace is None:
         inplace.update(known, np.add, add, bar)
+    elif trace.lifts:
+        known._bind(add(known._read(), bar))  # whoever else holds it sees the change
     else:
         cell.grad = Tensor(add(known._read(), bar))
 
@@ -136,6 +135,7 @@ class HookHandle:
         """Take the hook away; does nothing the second time."""
         if self._hook in self._registered:
             self._registered.remove(self._hook)
+            structure.announce()
 
 
 def register_hook(tensor: Cell, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
@@ -148,6 +148,7 @@ def register_hook(tensor: Cell, hook: Callable[[Tensor], Tensor | None]) -> Hook
         replaced = hook(Tensor(bar))
         return None if replaced is None else replaced._read()
 
+    structure.announce()
     return HookHandle(reverse.add_hook(variable, call), call)
 
 

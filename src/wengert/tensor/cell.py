@@ -6,6 +6,7 @@ trace keeps bindings of its own in its journal, so all access goes through the m
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,6 +36,10 @@ class Cell(Values):
         self._stamp = Trace.started
         if sharing.noted:
             sharing.watch(variable)
+        if Trace.watching:
+            trace = THREAD.now.trace
+            if trace is not None:
+                trace.note(self)
 
     def _read(self) -> Variable:
         """Return the variable that the cell is bound to, through the journal of a trace."""
@@ -43,11 +48,13 @@ class Cell(Values):
 
     def _bind(self, variable: Variable) -> None:
         """Rebind the cell, through the journal of a trace."""
-        trace = THREAD.now.trace
-        if trace is None:
+        mode = THREAD.now
+        if mode.written is not None:
+            mode.written[id(self)] = weakref.ref(self)
+        if mode.trace is None:
             self._variable = variable
         else:
-            trace.write(self, "_variable", variable)
+            mode.trace.write(self, "_variable", variable)
 
     @property
     def ndim(self) -> int:

@@ -14,7 +14,7 @@ from wengert.graph.bind import bind
 from wengert.graph.dtypes import check_dtype
 from wengert.graph.errors import DTypeError
 from wengert.graph.variable import Leaf, Variable
-from wengert.ops.convert import array_of
+from wengert.ops.convert import array_of, as_variable, weak_value
 from wengert.ops.shape import alias_p
 from wengert.tensor.cell import Cell
 from wengert.tensor.tensor import Tensor, operand
@@ -68,7 +68,8 @@ def tensor(data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = 
             [3., 4.]])
     """
     if isinstance(data, Tensor):
-        variable = data.detach()._read() if dtype is None else data.detach().astype(dtype)._read()
+        data = data.detach() if dtype is None else data.detach().astype(dtype)
+        variable = as_variable(data._read())
         if variable.value is not None:
             variable = Variable(np.array(variable.value, order="C"))
     else:
@@ -117,6 +118,8 @@ def asarray(data: Any, dtype: npt.DTypeLike | None = None, copy: bool | None = N
     tensor([1., 0.], dtype=float64)
     """
     if isinstance(data, Tensor) and not copy:
+        if weak_value(data._variable) is not None:
+            return tensor(data, dtype)
         return data if dtype is None else data.astype(dtype)
     if copy or not hasattr(data, "__array__"):
         return tensor(data, dtype)
@@ -161,7 +164,6 @@ def full_like(x: Any, fill_value: float, dtype: npt.DTypeLike | None = None) -> 
     >>> wg.full_like(wg.tensor([1.0, 2.0]), 7)
     tensor([7., 7.])
     """
-    from wengert.ops.convert import as_variable
     from wengert.ops.creation import full
 
     variable = as_variable(operand(x))

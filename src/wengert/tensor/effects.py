@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from wengert.ad.tape import close_off
@@ -37,33 +40,110 @@ def hyper(owner: object, name: str, read: Callable[[], float]) -> float | Tensor
     return read() if variable is None else Tensor(variable)
 
 
-def carried_effects(name: str, trace: Trace) -> list[Write]:
-    """Return the cells that a traced part of a computation wrote, whose values it must carry out.
+def changed(trace: Trace) -> list[Write]:
+    """Return what cells from outside a trace has left bound to something else."""
+    return [write for write in trace.writes if write.after is not write.before]
 
-    Raises
-    ------
-    RuntimeError
-        If the part accumulated gradients into a tensor from outside.
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """The cells that a traced part of a computation wrote, whose values it must carry out.
+
+    Attributes
+    ----------
+    writes : list of Write
+        The cells, with what they are bound to at the end of the trace.
     """
-    effects = [write for write in trace.writes if write.after is not write.before]
-    for write in effects:
-        if write.attribute == "_grad" and write.after is not None:
-            raise RuntimeError(
-                f"{name}: the function called backward() into the .grad of a tensor from outside "
-                f"({write.cell._variable.aval}), which cannot be carried out of it; use wg.grad "
-                "inside and return the gradients."
-            )
-    return [write for write in effects if write.attribute == "_variable"]
+
+    writes: list[Write]
+
+    @classmethod
+    def of(cls, name: str, trace: Trace) -> Effects:
+        """Return the effects of `trace`; `name` is what its user called.
+
+        Raises
+        ------
+        RuntimeError
+            If the part accumulated gradients into a tensor from outside.
+        """
+        writes = changed(trace)
+        for write in writes:
+            if write.attribute == "_grad" and write.after is not None:
+                raise RuntimeError(
+                    f"{name}: the function called backward() into the .grad of a tensor from "
+                    f"outside ({write.cell._variable.aval}), which cannot be carried out of it; "
+                    "use wg.grad inside and return the gradients."
+                )
+        return cls([write for write in writes if write.attribute == "_variable"])
+
+    def outputs(self) -> list[Variable]:
+        """Return the new values: the last outputs of the graph of the part."""
+        return [write.after for write in self.writes]
+
+    def carry_out(self, made: Sequence[Variable]) -> Sequence[Variable]:
+        """Bind the cells to the last of the outputs `made`; return the others.
+
+        What required no gradient inside requires none outside, and a leaf stays a leaf.
+        """
+        count = len(made) - len(self.writes)
+        for write, value in zip(self.writes, made[count:], strict=True):
+            is_leaf = isinstance(write.after, Leaf)
+            kept = value if write.after.requires_grad and not is_leaf else close_off(value)
+            write.cell._bind(leaf(write.cell, kept) if is_leaf else kept)
+        return made[:count]
 
 
-def bind_effect(write: Write, value: Variable) -> None:
-    """Bind a cell that a traced part wrote to its new value, as the part itself left it.
+@contextmanager
+def written() -> Iterator[dict[int, weakref.ref[Tensor]]]:
+    """Collect the cells that are bound to something else inside, for `close_cells`."""
+    mode = THREAD.now
+    before, cells = mode.written, dict[int, "weakref.ref[Tensor]"]()
+    mode.written = cells
+    try:
+        yield cells
+    finally:
+        mode.written = before
+        if before is not None:
+            before.update(cells)
 
-    What required no gradient inside requires none outside, and a leaf stays a leaf.
+
+def close_cells(cells: Mapping[int, weakref.ref[Tensor]], since: int) -> None:
+    """Cut the cells that a transform's function wrote off from the variables of the transform.
+
+    Parameters
+    ----------
+    cells : mapping
+        What `written` collected.
+    since : int
+        A serial number taken before the function ran.
     """
-    if not write.after.requires_grad or isinstance(write.after, Leaf):
-        value = close_off(value)
-    write.cell._bind(leaf(write.cell, value) if isinstance(write.after, Leaf) else value)
+    for reference in cells.values():
+        cell = reference()
+        variable = None if cell is None else cell._read()
+        if cell is None or variable is None or not variable.requires_grad:
+            continue
+        if variable.op is not None and variable.op.serial > since:
+            cell._bind(close_off(variable))
+
+
+class Structure:
+    """Counts the announcements that an object holds other parts: modules, optimisers, hooks.
+
+    Attributes
+    ----------
+    version : int
+        How many there were. Compiled functions look again when it has changed.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def announce(self) -> None:
+        """Say that some object holds other parts than before."""
+        self.version += 1
+
+
+structure = Structure()
 
 
 def guard(what: str, read: Callable[[], Any]) -> Any:

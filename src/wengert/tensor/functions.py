@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.graph.mode import THREAD
@@ -36,23 +36,35 @@ from wengert.ops import (
 from wengert.ops import (
     linear as _linear,
 )
+from wengert.ops.convert import as_variable, settled
 from wengert.tensor.tensor import Tensor, operand, wrap
 
 
-def lift(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` of variables as a function of tensors."""
+def lift(function: Callable[..., Any], settles: bool = True) -> Callable[..., Any]:
+    """Return `function` of variables as a function of tensors.
+
+    Parameters
+    ----------
+    function : callable
+        The function of variables.
+    settles : bool
+        Whether numbers alone get their dtype before the function sees them.
+    """
 
     @functools.wraps(function)
     def lifted(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = {key: operand(value) for key, value in kwargs.items()}
-        operands = [operand(x) for x in args]
+        operands: Sequence[Any] = [operand(x) for x in args]
         trace = THREAD.now.trace
         if trace is None:
             result = function(*operands, **kwargs)
         else:
+            operands = settled(operands) if settles else operands
             result = trace.call(function, *operands, **kwargs)
         if isinstance(result, Variable):
+            if trace is not None:
+                result = as_variable(result)
             return wrap(result, (*operands, *kwargs.values()) if kwargs else operands)
         return tuple(Tensor(v) for v in result)
 
@@ -101,7 +113,7 @@ outer = lift(contraction.outer)
 tensordot = lift(contraction.tensordot)
 arange = lift(creation.arange)
 eye = lift(creation.eye)
-full = lift(creation.full)
+full = lift(creation.full, settles=False)
 linspace = lift(creation.linspace)
 ones = lift(creation.ones)
 zeros = lift(creation.zeros)

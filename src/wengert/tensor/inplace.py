@@ -123,6 +123,8 @@ def assign(cell: Tensor, variable: Any) -> None:
             ) from None
     if made.value is None and made.trace is not None and not made.trace.active:
         raise TracerError(f"in-place change: the new value's trace ({made.trace.what}) has ended.")
+    if made.requires_grad and (isinstance(made, Leaf) or not THREAD.now.recording):
+        made = bind(shape.alias_p, (made,))  # the leaf of another cell stays that cell's
     made = _apart(made)
     is_leaf = _is_leaf(current)
     if is_leaf:

@@ -16,7 +16,7 @@ from wengert.graph.tracing import Trace
 from wengert.graph.variable import Variable
 from wengert.ops.derivatives import zeros_like
 from wengert.tensor import pytree
-from wengert.tensor.effects import bind_effect, carried_effects
+from wengert.tensor.effects import Effects
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.traced import is_array
 from wengert.tensor.transforms import read
@@ -24,7 +24,7 @@ from wengert.tensor.transforms import read
 
 def traced_segment(
     name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Graph, list[Variable], Any, list[Any]]:
+) -> tuple[Graph, list[Variable], Any, Effects]:
     """Trace `function` as a part of a larger computation; `name` is what its user called.
 
     Returns
@@ -35,7 +35,7 @@ def traced_segment(
         The leaves of `args` that are arrays.
     spec : any
         The structure of the result.
-    effects : list of Write
+    effects : Effects
         The cells that were written.
     """
     leaves, arg_spec = pytree.flatten(args)
@@ -49,8 +49,8 @@ def traced_segment(
         result = function(*pytree.unflatten(arg_spec, leaves), **kwargs)
         out_leaves, spec = pytree.flatten(result)
         outputs = [read(leaf) for leaf in out_leaves]
-    effects = carried_effects(name, trace)
-    graph = Graph(given, [*outputs, *(write.after for write in effects)], name)
+    effects = Effects.of(name, trace)
+    graph = Graph(given, [*outputs, *effects.outputs()], name)
     return graph, inputs, spec, effects
 
 
@@ -81,7 +81,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         made = bind(checkpoint_p, (*inputs, *outside), {"graph": whole})
         outputs = [
             v if inside.requires_grad else close_off(v)
-            for v, inside in zip(_carry_out(effects, made), graph.outputs, strict=False)
+            for v, inside in zip(effects.carry_out(made), graph.outputs, strict=False)
         ]
         return pytree.unflatten(spec, [Tensor(v) for v in outputs])
 
@@ -154,7 +154,7 @@ class custom_vjp:
         finally:
             self._tracing.discard(thread)
         _refuse_captures(name, graph)
-        count, end = specs["count"], len(graph.outputs) - len(effects)
+        count, end = specs["count"], len(graph.outputs) - len(effects.writes)
         counts = [sum(map(is_array, pytree.flatten(argument)[0])) for argument in args]
 
         def pullback(
@@ -168,7 +168,7 @@ class custom_vjp:
 
         rules = {"pullback": pullback, "pushforward": transposed(pullback, "ys", count)}
         made = bind(custom_p, tuple(inputs), {"graph": graph, "count": count, **rules})
-        _carry_out(effects, made)
+        effects.carry_out(made)
         return pytree.unflatten(specs["value"], [Tensor(v) for v in made[:count]])
 
     @staticmethod
@@ -228,7 +228,7 @@ class custom_jvp:
         graph, inputs, spec, effects = traced_segment(name, self.function, args, {})
         _refuse_captures(name, graph)
         rule = self._rule
-        count = len(graph.outputs) - len(effects)
+        count = len(graph.outputs) - len(effects.writes)
         leaves, arg_spec = pytree.flatten(args)
         statics = _statics(leaves)
         places = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
@@ -248,7 +248,7 @@ class custom_jvp:
 
         rules = {"pullback": transposed(pushforward, "xs", count), "pushforward": pushforward}
         made = bind(custom_p, tuple(inputs), {"graph": graph, "count": count, **rules})
-        return pytree.unflatten(spec, [Tensor(v) for v in _carry_out(effects, made)])
+        return pytree.unflatten(spec, [Tensor(v) for v in effects.carry_out(made)])
 
 
 _ARRAY = object()
@@ -257,14 +257,6 @@ _ARRAY = object()
 
 def _statics(leaves: Sequence[Any]) -> list[Any]:
     return [_ARRAY if is_array(leaf) else leaf for leaf in leaves]
-
-
-def _carry_out(effects: Sequence[Any], made: Sequence[Variable]) -> Sequence[Variable]:
-    """Give the cells that were written their new values; return the other outputs."""
-    count = len(made) - len(effects)
-    for write, value in zip(effects, made[count:], strict=True):
-        bind_effect(write, value)
-    return made[:count]
 
 
 def _cotangents(

@@ -110,6 +110,10 @@ class Tensor(Methods, Cell):
             result = trace.call(function, variable, *args, **kwargs)
         return Tensor(bind(shape.alias_p, (variable,)) if result is variable else result)
 
+    def _is_number(self) -> bool:
+        """Tell whether this stands for a Python number, which no in-place operator changes."""
+        return self._variable.value is None and self._variable.aval.weak
+
     # Properties
 
     @property
@@ -242,8 +246,8 @@ class Tensor(Methods, Cell):
     def __radd__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.add(operand(other), self._read()))
 
-    def __iadd__(self, other: TensorLike) -> Self:
-        return self.add_(other)
+    def __iadd__(self, other: TensorLike) -> Self | Tensor:
+        return self + other if self._is_number() else self.add_(other)
 
     def __sub__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.subtract(self._read(), operand(other)))
@@ -251,8 +255,8 @@ class Tensor(Methods, Cell):
     def __rsub__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.subtract(operand(other), self._read()))
 
-    def __isub__(self, other: TensorLike) -> Self:
-        return self.sub_(other)
+    def __isub__(self, other: TensorLike) -> Self | Tensor:
+        return self - other if self._is_number() else self.sub_(other)
 
     def __mul__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.multiply(self._read(), operand(other)))
@@ -260,8 +264,8 @@ class Tensor(Methods, Cell):
     def __rmul__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.multiply(operand(other), self._read()))
 
-    def __imul__(self, other: TensorLike) -> Self:
-        return self.mul_(other)
+    def __imul__(self, other: TensorLike) -> Self | Tensor:
+        return self * other if self._is_number() else self.mul_(other)
 
     def __truediv__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.divide(self._read(), operand(other)))
@@ -269,8 +273,8 @@ class Tensor(Methods, Cell):
     def __rtruediv__(self, other: TensorLike) -> Tensor:
         return Tensor(arithmetic.divide(operand(other), self._read()))
 
-    def __itruediv__(self, other: TensorLike) -> Self:
-        return self.div_(other)
+    def __itruediv__(self, other: TensorLike) -> Self | Tensor:
+        return self / other if self._is_number() else self.div_(other)
 
     def __floordiv__(self, other: TensorLike) -> Tensor:
         return Tensor(rounding.floor_divide(self._read(), operand(other)))
@@ -278,8 +282,8 @@ class Tensor(Methods, Cell):
     def __rfloordiv__(self, other: TensorLike) -> Tensor:
         return Tensor(rounding.floor_divide(operand(other), self._read()))
 
-    def __ifloordiv__(self, other: TensorLike) -> Self:
-        return self.floor_divide_(other)
+    def __ifloordiv__(self, other: TensorLike) -> Self | Tensor:
+        return self // other if self._is_number() else self.floor_divide_(other)
 
     def __mod__(self, other: TensorLike) -> Tensor:
         return Tensor(rounding.remainder(self._read(), operand(other)))
@@ -287,8 +291,8 @@ class Tensor(Methods, Cell):
     def __rmod__(self, other: TensorLike) -> Tensor:
         return Tensor(rounding.remainder(operand(other), self._read()))
 
-    def __imod__(self, other: TensorLike) -> Self:
-        return self.remainder_(other)
+    def __imod__(self, other: TensorLike) -> Self | Tensor:
+        return self % other if self._is_number() else self.remainder_(other)
 
     def __divmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
         return self // other, self % other
@@ -302,8 +306,8 @@ class Tensor(Methods, Cell):
     def __rpow__(self, other: TensorLike) -> Tensor:
         return Tensor(power.power(operand(other), self._read()))
 
-    def __ipow__(self, other: TensorLike) -> Self:
-        return self.pow_(other)
+    def __ipow__(self, other: TensorLike) -> Self | Tensor:
+        return self ** other if self._is_number() else self.pow_(other)
 
     def __matmul__(self, other: TensorLike) -> Tensor:
         return Tensor(contraction.matmul(self._read(), operand(other)))

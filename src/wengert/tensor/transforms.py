@@ -7,6 +7,7 @@ other operation, so that an outer transform sees it.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ from wengert.ops.convert import as_variable
 from wengert.ops.creation import full
 from wengert.ops.derivatives import zeros_like
 from wengert.tensor import pytree
+from wengert.tensor.effects import close_cells, written
 from wengert.tensor.tensor import Tensor, operand
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,6 +44,12 @@ class Primal(NamedTuple):
     since: int
     result: Any
     aux: Any
+    cells: dict[int, weakref.ref[Tensor]]
+
+    def close_effects(self, is_open: bool) -> None:
+        """Cut the cells that were written off from the fresh variables, as results are."""
+        if not is_open:
+            close_cells(self.cells, self.since)
 
 
 def _positions(name: str, argnums: Argnums, count: int) -> tuple[int, ...]:
@@ -77,13 +85,14 @@ def run(
             specs.append(spec)
             counts.append(len(leaves))
             replaced[position] = pytree.unflatten(spec, [Tensor(v) for v in isolated])
-        result = function(*replaced, **kwargs)
+        with written() as cells:
+            result = function(*replaced, **kwargs)
     aux = None
     if has_aux:
         if not isinstance(result, tuple) or len(result) != 2:  # noqa: PLR2004
             raise TypeError(f"{name}: with has_aux=True the function must return (value, aux).")
         result, aux = result
-    return Primal(originals, fresh, specs, counts, since, result, aux)
+    return Primal(originals, fresh, specs, counts, since, result, aux, cells)
 
 
 def _differentiable(name: str, position: int, leaf: Any) -> Variable:
@@ -207,6 +216,7 @@ def value_and_grad(
         ]
         gradient = _tree_per_argument(primal, _wrapped(grads, is_open), argnums)
         (value,) = _wrapped([y], is_open)
+        primal.close_effects(is_open)
         return ((value, closed(primal.aux, is_open)) if has_aux else value), gradient
 
     return wrapped
@@ -285,6 +295,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
         return tuple(_tree_per_argument(primal, _wrapped(grads, is_open), argnums))
 
     is_open = any(x.requires_grad for x in primal.originals) or _captures(outputs, primal)
+    primal.close_effects(is_open)
     value = pytree.unflatten(spec, _wrapped(outputs, is_open))
     return (value, pullback, closed(primal.aux, is_open)) if has_aux else (value, pullback)
 
@@ -345,6 +356,7 @@ def jvp(
     y_dots = [
         zeros_like(y) if y_dot is None else y_dot for y, y_dot in zip(outputs, results, strict=True)
     ]
+    primal.close_effects(is_open)
     value = pytree.unflatten(spec, _wrapped(outputs, is_open))
     tangent = pytree.unflatten(spec, _wrapped(y_dots, is_open))
     return (value, tangent, closed(primal.aux, is_open)) if has_aux else (value, tangent)

@@ -20,7 +20,7 @@ from wengert.ops.batching import with_batch
 from wengert.ops.derivatives import zeros_like
 from wengert.ops.shape import moveaxis, reshape
 from wengert.tensor import pytree
-from wengert.tensor.effects import bind_effect, carried_effects
+from wengert.tensor.effects import Effects
 from wengert.tensor.tensor import Tensor
 from wengert.tensor.transforms import (
     Argnums,
@@ -92,15 +92,15 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
             result = function(*_rebuild(specs, lanes))
             out_leaves, out_spec = pytree.flatten(result)
             outputs = [read(leaf) for leaf in out_leaves]
-        effects = carried_effects("vmap", trace)
-        graph = Graph(lanes, [*outputs, *(write.after for write in effects)], "vmap")
+        effects = Effects.of("vmap", trace)
+        graph = Graph(lanes, [*outputs, *effects.outputs()], "vmap")
         made, out_flags = batch(graph, inputs, flags, size)
-        count = len(outputs)
-        _carry_out(effects, made[count:], out_flags[count:])
-        places = _out_axes(out_axes, result, list(zip(made, out_flags, strict=True)))
+        _refuse_apart(effects, out_flags[len(outputs) :])
+        values = effects.carry_out(made)
+        places = _out_axes(out_axes, result, list(zip(values, out_flags, strict=False)))
         full = [
             v if place is None else moveaxis(with_batch(v, b, size), 0, place)
-            for v, b, place in zip(made, out_flags, places, strict=False)
+            for v, b, place in zip(values, out_flags, places, strict=False)
         ]
         return pytree.unflatten(out_spec, [Tensor(v) for v in full])
 
@@ -195,14 +195,14 @@ def _rebuild(specs: Sequence[tuple[Any, int]], variables: Sequence[Variable]) ->
     return arguments
 
 
-def _carry_out(effects: Sequence[Any], values: Sequence[Variable], flags: Sequence[bool]) -> None:
-    for write, value, batched in zip(effects, values, flags, strict=True):
+def _refuse_apart(effects: Effects, flags: Sequence[bool]) -> None:
+    """Raise RuntimeError if a tensor from outside would have a value for each example."""
+    for write, batched in zip(effects.writes, flags, strict=True):
         if batched:
             raise RuntimeError(
                 f"vmap: the function changed a tensor from outside ({write.before.aval}) to a "
                 "value that differs between examples; return the value instead."
             )
-        bind_effect(write, value)
 
 
 def jacobian(
@@ -248,6 +248,7 @@ def jacobian(
         forwards = mode == "forward" or (mode == "auto" and count_in < count_out)
         blocks = (_forward if forwards else _reverse)(outputs, primal.fresh, primal.since)
         is_open = any(block.requires_grad for row in blocks for block in row)
+        primal.close_effects(is_open)
         rows = [_tree_per_argument(primal, [Tensor(b) for b in row], argnums) for row in blocks]
         result = pytree.unflatten(spec, rows)
         return (result, closed(primal.aux, is_open)) if has_aux else result

@@ -1,0 +1,257 @@
+"""Tracing a function and compiling its graph: one `Entry` comes of it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wengert.compile.arguments import argument_aval, hooks_of
+from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
+from wengert.compile.kept import kept_error, refuse_kept, refuse_moved
+from wengert.compile.pullback import Pullback
+from wengert.compile.reach import Survey
+from wengert.graph.graph import Graph, drop_aliases
+from wengert.graph.tracing import Trace, Way
+from wengert.graph.variable import Leaf, Variable
+from wengert.ops.convert import weak_value
+from wengert.tensor import pytree
+from wengert.tensor.effects import changed
+from wengert.tensor.tensor import Tensor
+from wengert.tensor.traced import argument_names
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one run of a function on variables without values has left."""
+
+    trace: Trace
+    inputs: list[Variable]
+    sources: list[int | Captured]
+    outputs: list[Variable]
+    result_spec: Any
+    results: list[Any]
+    result_leaves: list[Any]
+    places: dict[int, int]
+    """For the cell that stands for an argument, by identity, its place among the leaves."""
+
+    def home(self, cell: Any, is_grad: bool = False) -> Home:
+        """Return where a cell of the trace stands at each call."""
+        return Home(self.places.get(id(cell), cell), is_grad)
+
+
+def build(
+    function: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    threads: int,
+    again: bool = False,
+) -> Entry:
+    """Trace `function` and compile its graph.
+
+    Parameters
+    ----------
+    function : callable
+        What to compile.
+    name : str
+        Its name, for messages.
+    args, kwargs : tuple, dict
+        The arguments.
+    threads : int
+        How many threads the native code uses.
+    again : bool
+        Whether it was traced before and has kept tensors, which it now finds.
+
+    Raises
+    ------
+    TracerError
+        If the function kept a tensor that it made, or put another one where it reads one from.
+    """
+    from wengert.compile.executable import compile_graph
+
+    trace = Trace(name, lifts=True)
+    survey = Survey([function, *args, *kwargs.values()])
+    run = _run(trace, function, args, kwargs)
+    effects = _effects(run)
+    outputs = drop_aliases(run.outputs)
+    graph = Graph(run.inputs, outputs, name)
+    held = survey.held(trace, run.places)
+    grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
+    same, obstacle = _same(run), _obstacle(name, effects, run)
+    hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
+    trace.forget()
+    del survey
+    readers = [*hypers, *(guard.read for guard in guards)]
+    if refuse_kept(name, trace, graph, run.results, readers):
+        if again:
+            raise kept_error(name)
+        return build(function, name, args, kwargs, threads, again=True)
+    refuse_moved(name, held)
+    run.results.clear()
+    donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
+    count = sum(not isinstance(leaf, Static) for leaf in run.result_leaves)
+    results = Graph(run.inputs, outputs[:count], name)
+    return Entry(
+        graph=graph,
+        sources=run.sources,
+        hypers=hypers,
+        guards=guards,
+        grads_known=grads_known,
+        same=same,
+        held=held,
+        effects=effects,
+        results=results,
+        pullback=Pullback(results, threads),
+        obstacle=obstacle,
+        result_spec=run.result_spec,
+        result_leaves=run.result_leaves,
+        run=compile_graph(graph, donors, threads),
+        donors=donors,
+        donated=frozenset(donors.values()),
+    )
+
+
+def _run(
+    trace: Trace, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> _Run:
+    """Run `function` in `trace`, with stand-ins for the leaves of its arguments."""
+    leaves, spec = pytree.flatten((args, kwargs))
+    names = argument_names(function, args, kwargs)
+    trace.made = []
+    replaced = list(leaves)
+    stand_ins: dict[int, int] = {}
+    arguments: dict[int, Variable] = {}
+    for place, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            first = next(i for i, other in enumerate(leaves) if other is leaf)
+            replaced[place] = replaced[first] if first < place else _stand_in(leaf)
+            stand_ins.setdefault(id(replaced[place]), place)
+            trace.identify(leaf, replaced[place], Way(replaced[place], "_variable"))
+    with trace:
+        for place, leaf in enumerate(leaves):
+            aval = argument_aval(leaf)
+            if isinstance(leaf, Tensor):
+                if stand_ins[id(replaced[place])] != place:
+                    continue
+                arguments[place] = variable = trace.read(replaced[place])
+                variable.name = names[place]
+                if isinstance(variable, Leaf):
+                    variable.cell = weakref.ref(replaced[place])
+            elif aval is not None:
+                arguments[place] = trace.new_input(aval, names[place])
+                replaced[place] = Tensor(arguments[place])
+        new_args, new_kwargs = pytree.unflatten(spec, replaced)
+        results, result_spec = pytree.flatten(function(*new_args, **new_kwargs))
+        outputs = [leaf._read() for leaf in results if isinstance(leaf, Tensor)]
+    sources, inputs = _sources(trace, arguments, stand_ins)
+    return _Run(
+        trace, inputs, sources, outputs, result_spec, results, _result_leaves(results), stand_ins
+    )
+
+
+def _stand_in(leaf: Tensor) -> Tensor:
+    """Return a cell that stands for an argument: like it, and made before the trace."""
+    made = Tensor(leaf._variable)
+    made._grad = leaf._grad
+    made._stamp = -1
+    return made
+
+
+def _result_leaves(results: Sequence[Any]) -> list[Any]:
+    leaves: list[Any] = []
+    place = 0
+    for leaf in results:
+        if not isinstance(leaf, Tensor):
+            leaves.append(Static(leaf))
+            continue
+        leaves.append(Number(place) if weak_value(leaf._variable) is not None else place)
+        place += 1
+    return leaves
+
+
+def _sources(
+    trace: Trace, arguments: dict[int, Variable], places: dict[int, int]
+) -> tuple[list[int | Captured], list[Variable]]:
+    """Return the inputs of the graph and where they come from: the arguments first."""
+    known = {v: Home(places.get(id(cell), cell)) for cell, v in trace.cell_inputs}
+    grads = {v: Home(places.get(id(cell), cell), True) for cell, v in trace.grad_inputs}
+    outside = [v for v in known if v not in set(arguments.values())]
+    place_of = {v: place for place, v in arguments.items()}
+    inputs = [*arguments.values(), *outside, *grads]
+    homes = {**known, **grads}
+    sources = [
+        Captured(homes[v], v.aval, v.requires_grad, hooks_of(v)) if v in homes else place_of[v]
+        for v in inputs
+    ]
+    return sources, [*inputs, *(v for _, v in trace.hyper_inputs)]
+
+
+def _same(run: _Run) -> list[tuple[Home, Home]]:
+    """Return the pairs of places that led to one tensor, each once."""
+    pairs = {tuple((id(way.cell), way.attribute) for way in ways): ways for ways in run.trace.same}
+    return [
+        (
+            run.home(one.cell, one.attribute == "_grad"),
+            run.home(other.cell, other.attribute == "_grad"),
+        )
+        for one, other in pairs.values()
+    ]
+
+
+def _effects(run: _Run) -> list[Effect]:
+    """Return what the function changed; add the new values to the outputs of the run."""
+    trace, outputs = run.trace, run.outputs
+    place_of = {v: place for place, v in enumerate(run.inputs)}
+    lifted = {
+        **{(id(cell), "_variable"): v for cell, v in trace.cell_inputs},
+        **{(id(cell), "_grad"): v for cell, v in trace.grad_inputs},
+    }
+    effects: list[Effect] = []
+    for write in changed(trace):
+        home = run.home(write.cell, write.attribute == "_grad")
+        after = write.after._variable if isinstance(write.after, Tensor) else write.after
+        if after is None:
+            effects.append(Effect(home, None))
+            continue
+        before = lifted.get((id(write.cell), write.attribute))
+        fits = before is not None and before.aval[:2] == after.aval[:2]
+        donor = place_of[before] if fits and before is not None else None
+        is_leaf = isinstance(after, Leaf) and after.requires_grad
+        becomes_leaf = is_leaf and before is not None and not before.requires_grad
+        effects.append(Effect(home, len(outputs), donor, becomes_leaf))
+        outputs.append(after)
+    return effects
+
+
+def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:
+    """Say why no derivative can pass through a call of the function, if none can.
+
+    What is changed and requires no gradient (a running mean, the state of a random generator) is
+    small and kept; parameters are not.
+    """
+    shown = {
+        _shown(effect.home, run)
+        for effect in effects
+        if effect.home.is_grad
+        or (effect.output is not None and run.outputs[effect.output].requires_grad)
+    }
+    if not shown:
+        return None
+    return (
+        f"backward: this value comes from the compiled function {name}, which changed "
+        f"{', '.join(sorted(shown))}; what it read is overwritten, so no derivative passes through "
+        "it. Call backward() inside the compiled function, or return the value from a compiled "
+        "function that leaves parameters and gradients alone."
+    )
+
+
+def _shown(home: Home, run: _Run) -> str:
+    names = {id(cell): v.name for cell, v in run.trace.cell_inputs}
+    place = {place: key for key, place in run.places.items()}
+    cell = home.cell
+    name = names.get(place[cell] if isinstance(cell, int) else id(cell))
+    if name is None:
+        name = getattr(cell, "name", None) or "a tensor"
+    return f"{name}.grad" if home.is_grad else name

@@ -1,0 +1,308 @@
+"""What a function reaches by name: its closure, the globals it names, and what these hold.
+
+A compiled function has read tensors and called modules. The places on the way to them (a variable,
+an attribute, an item of a list or dict) must hold the same things at each call. Modules and
+optimisers announce when what they hold changes; other places are looked at each time.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import types
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.graph.graph import Graph
+from wengert.graph.tracing import Trace
+from wengert.graph.variable import Operation, Variable
+from wengert.tensor.tensor import Tensor
+
+_MOST = 20_000
+"""How many objects are looked at; those near the function come first."""
+
+_CLOSED = (
+    *(types.ModuleType, types.BuiltinFunctionType, types.CodeType, type, Graph, Trace),
+    *(
+        str,
+        bytes,
+        int,
+        float,
+        complex,
+        np.ndarray,
+        np.generic,
+        np.dtype,
+        Tensor,
+        Variable,
+        Operation,
+    ),
+)
+"""Kinds of objects that hold nothing that a function reads by name."""
+
+
+class _Edge(NamedTuple):
+    """One object that another holds, and how to look again."""
+
+    child: Any
+    label: str
+    read: Callable[[], Any] | None
+    """None: it cannot change, or whoever holds it announces it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    read: Callable[[], Any]
+    value: Any
+    label: str
+
+    def changed(self) -> bool:
+        try:
+            return self.read() is not self.value
+        except (LookupError, AttributeError, ValueError):
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Structure:
+    owner: Any
+    held: Sequence[Any]
+
+    def changed(self) -> bool:
+        now = _parts(self.owner)
+        return len(now) != len(self.held) or not all(map(operator.is_, now, self.held))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the places that a function reads held when it was traced.
+
+    Attributes
+    ----------
+    places : list
+        Looked at each time.
+    sizes : list of (container, int)
+        The lists and dicts among the places, and how long they were.
+    structures : list
+        The modules and optimisers, which announce changes.
+    """
+
+    places: list[_Place]
+    sizes: list[tuple[Any, int]]
+    structures: list[_Structure]
+
+    def changed(self, announced: bool = False) -> str | None:
+        """Return which place holds something else now; look at what announces or at the rest."""
+        if announced:
+            for structure in self.structures:
+                if structure.changed():
+                    return f"what {_called(structure.owner)} holds"
+            return None
+        for place in self.places:
+            if place.changed():
+                return f"{place.label} is another object"
+        for container, size in self.sizes:
+            if len(container) != size:
+                return f"the length of a {type(container).__name__}"
+        return None
+
+
+def _called(owner: Any) -> str:
+    path = getattr(owner, "_path", "")
+    return f"{path} ({type(owner).__name__})" if path else type(owner).__name__
+
+
+class Survey:
+    """What a function leads to before it is traced: objects, and what each of them holds.
+
+    Parameters
+    ----------
+    roots : iterable
+        The function and its arguments.
+    """
+
+    def __init__(self, roots: Iterable[Any]) -> None:
+        self._nodes: dict[int, Any] = {}
+        self._edges: dict[int, list[_Edge]] = {}
+        self._sizes: dict[int, int] = {}
+        self._structures: dict[int, _Structure] = {}
+        self._walk(roots)
+
+    def _walk(self, roots: Iterable[Any]) -> None:
+        queue = deque(roots)
+        while queue and len(self._nodes) < _MOST:
+            node = queue.popleft()
+            if id(node) in self._nodes:
+                continue
+            self._nodes[id(node)] = node
+            self._edges[id(node)] = found = [] if _is_closed(node) else list(_edges(node))
+            queue.extend(edge.child for edge in found)
+            if isinstance(node, list | dict | deque):
+                self._sizes[id(node)] = len(node)
+            elif _announces(node):
+                self._structures[id(node)] = _Structure(node, node.__wengert_structure__()[0])
+
+    def objects(self) -> list[Any]:
+        """Return the objects."""
+        children = (edge.child for found in self._edges.values() for edge in found)
+        return [*self._nodes.values(), *children]
+
+    def held(self, trace: Trace, stand_ins: Container[int]) -> Held:
+        """Return the places through which the function reached what it read in `trace`.
+
+        Parameters
+        ----------
+        trace : Trace
+            Its trace.
+        stand_ins : container of int
+            The identities of the cells that stood for arguments: modules with such are copies.
+        """
+        wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
+        wanted |= {id(cell) for cell, _ in trace.grads_known}
+        wanted |= {id(write.cell) for write in trace.writes}
+        wanted |= {id(way.cell) for way, _ in trace.same}
+        wanted |= {id(module) for module in trace.used}
+        self._walk(x for x in trace.used if not any(id(part) in stand_ins for part in _parts(x)))
+        relevant = self._leading_to(wanted)
+        places = [
+            _Place(edge.read, edge.child, edge.label)
+            for holder in relevant
+            for edge in self._edges.get(holder, ())
+            if edge.read is not None and id(edge.child) in relevant
+        ]
+        return Held(
+            places,
+            [(self._nodes[x], size) for x, size in self._sizes.items() if x in relevant],
+            [structure for x, structure in self._structures.items() if x in relevant],
+        )
+
+    def _leading_to(self, wanted: Iterable[int]) -> set[int]:
+        into: dict[int, list[int]] = {}
+        for holder, found in self._edges.items():
+            for edge in found:
+                into.setdefault(id(edge.child), []).append(holder)
+        relevant = set(wanted)
+        todo = list(relevant)
+        while todo:
+            for holder in into.get(todo.pop(), ()):
+                if holder not in relevant:
+                    relevant.add(holder)
+                    todo.append(holder)
+        return relevant
+
+
+def _parts(owner: Any) -> Sequence[Any]:
+    return owner.__wengert_structure__()[0] if _announces(owner) else ()
+
+
+def _is_closed(node: Any) -> bool:
+    return node is None or isinstance(node, _CLOSED)
+
+
+def _announces(node: Any) -> bool:
+    return hasattr(type(node), "__wengert_structure__")
+
+
+def _edges(node: Any) -> Iterator[_Edge]:
+    if isinstance(node, dict | list | tuple | set | frozenset | deque) and len(node) > _MOST:
+        return
+    if isinstance(node, types.FunctionType):
+        yield from _of_function(node)
+    elif isinstance(node, types.MethodType):
+        yield from (_Edge(part, "", None) for part in (node.__self__, node.__func__))
+    elif isinstance(node, functools.partial):
+        parts = (node.func, *node.args, *node.keywords.values())
+        yield from (_Edge(part, "", None) for part in parts)
+    elif isinstance(node, dict):
+        yield from (_item(node, k, value, f"the item {k!r}") for k, value in node.items())
+        yield from (_Edge(key, "", None) for key in node)
+    elif isinstance(node, list | deque):
+        yield from (_item(node, i, value, f"the item {i}") for i, value in enumerate(node))
+    elif isinstance(node, tuple | set | frozenset):
+        yield from (_Edge(part, "", None) for part in node)
+    elif _announces(node):
+        held, others = node.__wengert_structure__()
+        yield from (_Edge(part, "", None) for part in held)
+        yield from _attributes(node, others)
+        yield from _of_class(type(node))
+    elif type(node).__module__.startswith("wengert.compile"):
+        yield _Edge(node.function, "", None) if hasattr(node, "function") else _Edge(None, "", None)
+    else:
+        yield from _attributes(node, getattr(node, "__dict__", ()))
+        yield from _of_slots(node)
+        yield from _of_class(type(node))
+
+
+def _item(container: Any, key: Any, value: Any, label: str) -> _Edge:
+    return _Edge(value, label, functools.partial(operator.getitem, container, key))
+
+
+def _attributes(node: Any, names: Iterable[str]) -> Iterator[_Edge]:
+    for name in list(names):
+        value = vars(node)[name]
+        yield _item(vars(node), name, value, f"{type(node).__name__}.{name}")
+
+
+def _of_slots(node: Any) -> Iterator[_Edge]:
+    for base in type(node).__mro__:
+        for name, member in vars(base).items():
+            if isinstance(member, types.MemberDescriptorType) and hasattr(node, name):
+                label = f"{type(node).__name__}.{name}"
+                yield _Edge(getattr(node, name), label, functools.partial(getattr, node, name))
+
+
+def _of_function(function: types.FunctionType) -> Iterator[_Edge]:
+    """Yield what a function's closure, defaults and, unless it is Wengert's own, globals hold."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        yield _Edge(value, name, functools.partial(getattr, cell, "cell_contents"))
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        yield _Edge(value, "", None)
+    if _is_known(function.__module__):
+        return
+    outside, names = function.__globals__, tuple(_names(function.__code__))
+    for name in names:
+        if name in outside:
+            yield _item(outside, name, outside[name], name)
+            yield from _of_module(outside[name], name, names)
+
+
+def _of_module(module: Any, called: str, names: Sequence[str]) -> Iterator[_Edge]:
+    """Yield what the attributes that are named hold, if it is a Python module of the user's."""
+    if isinstance(module, types.ModuleType) and not _is_known(module.__name__):
+        for name in names:
+            if name in vars(module):
+                yield _item(vars(module), name, vars(module)[name], f"{called}.{name}")
+
+
+def _is_known(module: str | None) -> bool:
+    """Tell whether a Python module holds nothing of the user's."""
+    return (module or "").split(".")[0] in {"builtins", "wengert", "numpy"}
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that code may look up among its globals, in nested functions too."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _of_class(kind: type) -> Iterator[_Edge]:
+    """Yield what the methods of a user's class name, and the attributes that it has itself."""
+    for base in kind.__mro__:
+        if _is_known(base.__module__):
+            continue
+        for name, value in vars(base).items():
+            if isinstance(value, staticmethod | classmethod):
+                yield _Edge(value.__func__, "", None)
+            elif isinstance(value, property):
+                yield _Edge(value.fget, "", None)
+            elif not name.startswith("__") or isinstance(value, types.FunctionType):
+                yield _item(vars(base), name, value, f"{base.__name__}.{name}")
