@@ -105,13 +105,12 @@ class CotangentTable:
 
     def take(self, x: Variable) -> Variable | None:
         """Return the cotangent of `x`, as `get`, and forget it unless it is to be kept."""
-        if x in self._keep:
+        if self._keep and x in self._keep:
             return self.get(x)
         bar = self._bars.pop(x, None)
-        if bar is None:
-            return None
-        self._owned.discard(x)
-        if self._any_hooks:
+        if self._owned:
+            self._owned.discard(x)
+        if self._any_hooks and bar is not None:
             bar = self._hooked(x, bar)
             self._bars.pop(x, None)
         return bar
@@ -181,9 +180,9 @@ def pull(
 
 def _pull_all(tape: Tape, table: CotangentTable, free: bool) -> None:
     results, reached, mode = tape.results, tape.reached, THREAD.now
-    bars: list[Variable | None]
+    bars: list[Variable | None]  # a list of one, and no name for a result: both may be recycled
     for place in range(len(results) - 1, -1, -1):
-        op = results[place].op  # no name for the result itself: it may be recycled
+        op = results[place].op
         assert op is not None
         mode.origin = op
         if op.primitive.several:
@@ -203,12 +202,16 @@ def _pull_all(tape: Tape, table: CotangentTable, free: bool) -> None:
             recycle(results)
 
 
+_NEEDED = (True,)
+
+
 def _pull_one(
     op: Operation, y_bar: Any, y: Any, table: CotangentTable, reached: set[Variable] | None
 ) -> None:
     xs = op.inputs
-    if reached is None:
-        needed = [x.requires_grad for x in xs]
+    needed: Sequence[bool]
+    if reached is None:  # of several operands some may be constants, of one none is
+        needed = [x.requires_grad for x in xs] if len(xs) > 1 else _NEEDED
     else:
         needed = [x.requires_grad and x in reached for x in xs]
         if True not in needed:

@@ -26,6 +26,7 @@ from wengert.ops.shape import reshape
 from wengert.ops.shapes import without_axes
 from wengert.ops.statistics import mean
 
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 _REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -204,7 +205,8 @@ def _no_target_is_ignored(
     if value is None:
         return False
     # Read as unsigned numbers, negative ones are large: one comparison checks both ends.
-    if value.size == 0 or value.view(f"u{value.itemsize}").max() < classes:
+    unsigned = value.view(_UNSIGNED[value.itemsize])
+    if value.size == 0 or np.maximum.reduce(unsigned, axis=None) < classes:
         return ignore_index is None or not 0 <= ignore_index < classes
     wrong = (value < 0) | (value >= classes)
     if ignore_index is not None:

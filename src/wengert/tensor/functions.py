@@ -55,11 +55,13 @@ def lift(function: Callable[..., Any], settles: bool = True) -> Callable[..., An
     def lifted(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = {key: operand(value) for key, value in kwargs.items()}
-        operands: Sequence[Any] = [operand(x) for x in args]
         trace = THREAD.now.trace
+        operands: Sequence[Any]
         if trace is None:
+            operands = [x._variable if type(x) is Tensor else operand(x) for x in args]
             result = function(*operands, **kwargs)
         else:
+            operands = [operand(x) for x in args]
             operands = settled(operands) if settles else operands
             result = trace.call(function, *operands, **kwargs)
         if isinstance(result, Variable):

@@ -36,20 +36,27 @@ def update(
         weak = weak_dtype(other, current.dtype) if convert.is_number(other) else None
         other = convert.as_variable(other, weak)
     value, term = current.value, other.value
-    if value is not None and term is not None and mode.trace is None and _fits(value, term):
+    if (
+        value is not None
+        and term is not None
+        and mode.trace is None
+        and (term.shape == value.shape or not term.shape)
+        and (dtype := value.dtype) is term.dtype
+        and dtype.kind == "f"
+    ):
         if mode.recording and (current.requires_grad or other.requires_grad):
             if _is_leaf(current):
                 _check_leaf_change()
         elif sharing.noted and sharing.shows(cell, value):
             del current, value
-            mode.run(_add_scaled, ufunc, own(cell), term, _factor(alpha, other.dtype))
+            mode.run(_add_scaled, ufunc, own(cell), term, _factor(alpha, dtype))
             return
         elif (
             _is_plain(value)
             and sys.getrefcount(current) <= _OWN_VARIABLE
             and sys.getrefcount(value) <= _OWN_VALUE
         ):
-            mode.run(_add_scaled, ufunc, value, term, _factor(alpha, other.dtype))
+            mode.run(_add_scaled, ufunc, value, term, _factor(alpha, dtype))
             return
     assign_result(
         cell, function(current, other if alpha is None else arithmetic.multiply(other, alpha))
@@ -72,16 +79,6 @@ def _factor(alpha: Any, dtype: DType) -> Any:
     if alpha is None or convert.is_number(alpha):
         return alpha
     return convert.cast(convert.as_variable(alpha, dtype), dtype).value
-
-
-def _fits(value: Array, term: Array) -> bool:
-    """Tell whether a term can be added into the buffer of a value as it is."""
-    dtype, shape = value.dtype, term.shape
-    return (
-        (not shape or shape == value.shape)
-        and (term.dtype is dtype or term.dtype == dtype)
-        and dtype.kind == "f"
-    )
 
 
 _BLOCK = 1 << 15
