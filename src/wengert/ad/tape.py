@@ -91,7 +91,7 @@ def record_tape(
     chosen = set(wrt)
     reached = set(chosen)
     inside: set[Variable] = set()
-    is_open = False
+    is_open, everything = False, True
     for v in results:
         op = v.op
         assert op is not None
@@ -101,14 +101,15 @@ def record_tape(
         for x in op.inputs:
             if x in reached:
                 hit = True
-            elif x.requires_grad and x not in inside:
-                is_open = True
+            elif x.requires_grad:
+                everything = False
+                is_open = is_open or x not in inside
         if hit:
             reached.update(made)
     is_open = is_open or any(
         y.requires_grad and y not in inside and y not in chosen for y in outputs
     )
-    return Tape(results, reached, is_open)
+    return Tape(results, None if everything else reached, is_open)
 
 
 def _walk(outputs: Sequence[Variable], since: int) -> list[Variable]:

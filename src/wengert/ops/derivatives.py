@@ -14,6 +14,7 @@ primitives are reached through the registry, since they are defined with these v
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -45,17 +46,21 @@ def scaled(cotangent: Variable, slope: Slope) -> Variable:
     return bind(registry["mul"], (cotangent, constant))  # type: ignore[no-any-return]
 
 
+@lru_cache(maxsize=1024)
+def _repeated(wide: tuple[int, ...], shape: tuple[int, ...]) -> Params:
+    """Return the axes along which a variable of `shape` was repeated to become `wide`."""
+    extra = len(wide) - len(shape)
+    repeated = (extra + i for i, n in enumerate(shape) if n == 1 and wide[extra + i] != 1)
+    return {"axes": (*range(extra), *repeated)}
+
+
 def unbroadcast(cotangent: Variable, shape: tuple[int, ...]) -> Variable:
     """Sum `cotangent` over the axes along which a variable of `shape` was repeated."""
     value = cotangent.value
     wide = cotangent.shape if value is None else value.shape
     if wide == shape:
         return cotangent
-    extra = len(wide) - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        extra + i for i, n in enumerate(shape) if n == 1 and wide[extra + i] != 1
-    )
-    total: Variable = emit("sum", cotangent, axes=axes)
+    total: Variable = bind(registry["sum"], (cotangent,), _repeated(wide, shape))
     return total if total.shape == shape else emit("reshape", total, shape=shape)
 
 

@@ -96,6 +96,8 @@ def run(
 
 
 def _differentiable(name: str, position: int, leaf: Any) -> Variable:
+    if isinstance(leaf, Tensor) and leaf.dtype.kind == "f":
+        return leaf._read()
     if not (isinstance(leaf, Tensor | float | int) or hasattr(leaf, "__array__")):
         raise DTypeError(
             f"{name}: argument {position} holds {type(leaf).__name__}, which is no number; choose "
