@@ -154,7 +154,7 @@ def _evaluate_relu(x: Array) -> Any:
 relu_p = define_unary(
     "relu",
     _evaluate_relu,
-    lambda y, x: compare.greater(y, 0.0),
+    lambda y, x: bind(compare.greater_p, (y, constant(0.0, y.dtype))),
     r"\max(0, {0})",
     unary_samples(nonzero, magnitudes(nonzero, (1e-8, 1e8))),
     nonsmooth=(Nonsmooth("kink", lambda y, x: compare.equal(x, 0.0), ((0.0, 1.0),)),),

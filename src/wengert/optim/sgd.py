@@ -14,7 +14,7 @@ from wengert.optim.optimizer import (
     advance,
     check_range,
 )
-from wengert.tensor import functions
+from wengert.tensor import functions, inplace
 from wengert.tensor.creation import tensor
 from wengert.tensor.tensor import Tensor
 
@@ -111,6 +111,7 @@ class SGD(Optimizer):
 
     def _update(self, group: ParamGroup) -> None:
         settings = _Settings.read(group)
+        steps: list[tuple[Tensor, Tensor]] = []
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -121,7 +122,11 @@ class SGD(Optimizer):
                 grad = grad + param * settings.weight_decay
             if settings.momentum is not None:
                 grad = _carried(self._known(group, param), grad, settings, settings.momentum)
-            param.sub_(grad, alpha=settings.lr)
+            if settings.makes_arrays:  # one at a time, so that they are not all there at once
+                param.sub_(grad, alpha=settings.lr)
+            else:
+                steps.append((param, grad))
+        inplace.subtract_all(steps, settings.lr)
 
 
 class _Settings(NamedTuple):
@@ -133,6 +138,11 @@ class _Settings(NamedTuple):
     momentum: Number | None
     undamped: Number | None
     nesterov: bool
+
+    @property
+    def makes_arrays(self) -> bool:
+        """Whether the direction of a step is an array of its own."""
+        return self.maximize or self.nesterov or self.weight_decay is not None
 
     @classmethod
     def read(cls, group: ParamGroup) -> _Settings:

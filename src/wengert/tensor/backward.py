@@ -113,7 +113,8 @@ def _apart(bar: Variable | None, given: set[int]) -> Variable:
     value = bar.value
     if value is None:
         return bar
-    if id(value) in given or not (value.flags.owndata and value.flags.c_contiguous):
+    flags = value.flags
+    if id(value) in given or not (flags.owndata and flags.c_contiguous):
         value = np.array(value, order="C")
         if bar.requires_grad:
             bar = bind(alias_p, (bar,))

@@ -63,6 +63,43 @@ def update(
     )
 
 
+def subtract_all(pairs: Sequence[tuple[Tensor, Tensor]], alpha: Any) -> None:
+    """Subtract ``alpha * term`` from each cell, of pairs (cell, term), while nothing is recorded.
+
+    A step of an optimiser over many small parameters costs more in calls than in arithmetic: this
+    is `Tensor.sub_` with all of them in one loop.
+    """
+    mode = THREAD.now
+    if mode.trace is None and not sharing.noted and type(alpha) is float:
+        pairs = mode.run(_subtract_plain, pairs, alpha)
+    for cell, term in pairs:
+        cell.sub_(term, alpha=alpha)
+
+
+def _subtract_plain(
+    pairs: Sequence[tuple[Tensor, Tensor]], alpha: float
+) -> list[tuple[Tensor, Tensor]]:
+    """Write into the buffers that only their cells have; return the other pairs."""
+    others = []
+    for cell, term in pairs:
+        current = cell._variable
+        value, subtrahend = current.value, term._variable.value
+        if (
+            value is not None
+            and subtrahend is not None
+            and value.dtype is subtrahend.dtype
+            and value.shape == subtrahend.shape
+            and value.dtype.kind == "f"
+            and _is_plain(value)
+            and sys.getrefcount(current) <= _OWN_VARIABLE
+            and sys.getrefcount(value) <= _OWN_VALUE
+        ):
+            _add_scaled(np.subtract, value, subtrahend, alpha)
+        else:
+            others.append((cell, term))
+    return others
+
+
 def assign_result(cell: Tensor, result: Variable) -> None:
     """Bind `cell` to the result of an operation, which must have its dtype."""
     current = cell._read()
