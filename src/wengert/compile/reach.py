@@ -158,14 +158,14 @@ class Survey:
         trace : Trace
             Its trace.
         stand_ins : container of int
-            The identities of the cells that stood for arguments: modules with such are copies.
+            The identities of the cells that stood for arguments.
         """
         wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
         wanted |= {id(cell) for cell, _ in trace.grads_known}
         wanted |= {id(write.cell) for write in trace.writes}
         wanted |= {id(way.cell) for way, _ in trace.same}
         wanted |= {id(module) for module in trace.used}
-        self._walk(x for x in trace.used if not any(id(part) in stand_ins for part in _parts(x)))
+        self._walk(x for x in trace.used if not _is_copy(x, trace, stand_ins))
         relevant = self._leading_to(wanted)
         places = [
             _Place(edge.read, edge.child, edge.label)
@@ -196,6 +196,16 @@ class Survey:
 
 def _parts(owner: Any) -> Sequence[Any]:
     return owner.__wengert_structure__()[0] if _announces(owner) else ()
+
+
+def _is_copy(module: Any, trace: Trace, stand_ins: Container[int]) -> bool:
+    """Tell whether a module is the copy of one that a transform or the trace was given."""
+    return any(
+        id(part) in stand_ins or part._stamp >= trace.number
+        if isinstance(part, Tensor)
+        else _is_copy(part, trace, stand_ins)
+        for part in _parts(module)
+    )
 
 
 def _is_closed(node: Any) -> bool:
