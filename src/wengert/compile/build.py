@@ -11,7 +11,7 @@ from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
 from wengert.compile.kept import kept_error, refuse_kept, refuse_moved
 from wengert.compile.pullback import Pullback
-from wengert.compile.reach import Survey
+from wengert.compile.reach import Survey, is_copy
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
@@ -81,6 +81,7 @@ def build(
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
+    modes = [x for x in trace.modes.values() if not is_copy(x[0], trace, run.places)]
     trace.forget()
     del survey
     readers = [*hypers, *(guard.read for guard in guards)]
@@ -98,6 +99,7 @@ def build(
         sources=run.sources,
         hypers=hypers,
         guards=guards,
+        modes=modes,
         grads_known=grads_known,
         same=same,
         held=held,
@@ -218,11 +220,16 @@ def _effects(run: _Run) -> list[Effect]:
         before = lifted.get((id(write.cell), write.attribute))
         fits = before is not None and before.aval[:2] == after.aval[:2]
         donor = place_of[before] if fits and before is not None else None
-        is_leaf = isinstance(after, Leaf) and after.requires_grad
-        becomes_leaf = is_leaf and before is not None and not before.requires_grad
-        effects.append(Effect(home, len(outputs), donor, becomes_leaf))
+        effects.append(Effect(home, len(outputs), donor, _switched(before, after)))
         outputs.append(after)
     return effects
+
+
+def _switched(before: Variable | None, after: Variable) -> bool | None:
+    """Return whether a cell is to require gradients from now on; None if that stays as it is."""
+    if not isinstance(before, Leaf) or before.requires_grad == after.requires_grad:
+        return None
+    return after.requires_grad if isinstance(after, Leaf) or before.requires_grad else None
 
 
 def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:

@@ -65,8 +65,8 @@ class Effect:
     """The place among the graph's outputs; None: the gradient is set to None."""
     donor: int | None = None
     """The input whose buffer the output takes over."""
-    becomes_leaf: bool = False
-    """Whether the function made it require gradients."""
+    requires_grad: bool | None = None
+    """Whether it requires gradients from now on, if the function switched that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ class Entry:
         The numbers read afresh at each call.
     guards : list of Guard
         What must be as it was when the function was traced.
+    modes : list of (object, str, value)
+        The attributes of objects that the function sets to modes.
     grads_known : list of (Home, bool)
         The tensors that must have a gradient, or must have none.
     same : list of (Home, Home)
@@ -118,6 +120,7 @@ class Entry:
     sources: list[int | Captured]
     hypers: list[Callable[[], float]]
     guards: list[Guard]
+    modes: list[tuple[Any, str, Any]]
     grads_known: list[tuple[Home, bool]]
     same: list[tuple[Home, Home]]
     held: Held
@@ -268,10 +271,12 @@ class Entry:
         ]
 
     def _apply_effects(self, leaves: Sequence[Any], outputs: Sequence[Array]) -> None:
+        for owner, name, value in self.modes:
+            vars(owner)[name] = value
         for effect in self.effects:
             cell = effect.home.holder(leaves)
-            if effect.becomes_leaf:
-                cell.requires_grad_()
+            if effect.requires_grad is not None:
+                cell.requires_grad_(effect.requires_grad)
             if effect.donor is not None:
                 continue
             if effect.output is None:

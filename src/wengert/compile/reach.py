@@ -26,7 +26,7 @@ _MOST = 20_000
 """How many objects are looked at; those near the function come first."""
 
 _CLOSED = (
-    *(types.ModuleType, types.BuiltinFunctionType, types.CodeType, type, Graph, Trace),
+    *(types.ModuleType, types.BuiltinFunctionType, types.CodeType, Graph, Trace),
     *(
         str,
         bytes,
@@ -165,7 +165,7 @@ class Survey:
         wanted |= {id(write.cell) for write in trace.writes}
         wanted |= {id(way.cell) for way, _ in trace.same}
         wanted |= {id(module) for module in trace.used}
-        self._walk(x for x in trace.used if not _is_copy(x, trace, stand_ins))
+        self._walk(x for x in trace.used if not is_copy(x, trace, stand_ins))
         relevant = self._leading_to(wanted)
         places = [
             _Place(edge.read, edge.child, edge.label)
@@ -198,12 +198,12 @@ def _parts(owner: Any) -> Sequence[Any]:
     return owner.__wengert_structure__()[0] if _announces(owner) else ()
 
 
-def _is_copy(module: Any, trace: Trace, stand_ins: Container[int]) -> bool:
+def is_copy(module: Any, trace: Trace, stand_ins: Container[int]) -> bool:
     """Tell whether a module is the copy of one that a transform or the trace was given."""
     return any(
         id(part) in stand_ins or part._stamp >= trace.number
         if isinstance(part, Tensor)
-        else _is_copy(part, trace, stand_ins)
+        else is_copy(part, trace, stand_ins)
         for part in _parts(module)
     )
 
@@ -221,18 +221,15 @@ def _edges(node: Any) -> Iterator[_Edge]:
         return
     if isinstance(node, types.FunctionType):
         yield from _of_function(node)
-    elif isinstance(node, types.MethodType):
-        yield from (_Edge(part, "", None) for part in (node.__self__, node.__func__))
-    elif isinstance(node, functools.partial):
-        parts = (node.func, *node.args, *node.keywords.values())
-        yield from (_Edge(part, "", None) for part in parts)
+    elif isinstance(node, type):
+        yield from _of_class(node)
     elif isinstance(node, dict):
         yield from (_item(node, k, value, f"the item {k!r}") for k, value in node.items())
         yield from (_Edge(key, "", None) for key in node)
     elif isinstance(node, list | deque):
         yield from (_item(node, i, value, f"the item {i}") for i, value in enumerate(node))
-    elif isinstance(node, tuple | set | frozenset):
-        yield from (_Edge(part, "", None) for part in node)
+    elif isinstance(node, tuple | set | frozenset | types.MethodType | functools.partial):
+        yield from (_Edge(part, "", None) for part in _fixed_parts(node))
     elif _announces(node):
         held, others = node.__wengert_structure__()
         yield from (_Edge(part, "", None) for part in held)
@@ -244,6 +241,15 @@ def _edges(node: Any) -> Iterator[_Edge]:
         yield from _attributes(node, getattr(node, "__dict__", ()))
         yield from _of_slots(node)
         yield from _of_class(type(node))
+
+
+def _fixed_parts(node: Any) -> Iterable[Any]:
+    """Return the parts of something that holds the same ones for as long as it lives."""
+    if isinstance(node, types.MethodType):
+        return node.__self__, node.__func__
+    if isinstance(node, functools.partial):
+        return node.func, *node.args, *node.keywords.values()
+    return node  # type: ignore[no-any-return]
 
 
 def _item(container: Any, key: Any, value: Any, label: str) -> _Edge:

@@ -17,7 +17,7 @@ from wengert.graph.mode import THREAD
 from wengert.nn import state
 from wengert.nn.parameter import Parameter
 from wengert.tensor import inplace
-from wengert.tensor.effects import guard, structure
+from wengert.tensor.effects import guard, set_mode, structure
 from wengert.tensor.tensor import Tensor
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
@@ -352,11 +352,11 @@ class Module:
         if THREAD.now.trace is None:
             return self._training
         what = f"{self._path or type(self).__name__}.training"
-        return guard(what, lambda: self._training)  # type: ignore[no-any-return]
+        return guard(what, lambda: self._training, self, "_training")  # type: ignore[no-any-return]
 
     @training.setter
     def training(self, mode: bool) -> None:
-        self.__dict__["_training"] = bool(mode)
+        set_mode(self, "_training", bool(mode))
 
     def train(self, mode: bool = True) -> Self:
         """Put the whole tree into training mode, or out of it; returns the module."""
