@@ -9,9 +9,10 @@ from typing import Any
 
 from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
-from wengert.compile.kept import kept_error, refuse_kept, refuse_moved
+from wengert.compile.kept import refuse_kept, refuse_moved
 from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Survey, is_copy
+from wengert.compile.stores import stores_of
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
@@ -47,7 +48,6 @@ def build(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     threads: int,
-    again: bool = False,
 ) -> Entry:
     """Trace `function` and compile its graph.
 
@@ -61,21 +61,27 @@ def build(
         The arguments.
     threads : int
         How many threads the native code uses.
-    again : bool
-        Whether it was traced before and has kept tensors, which it now finds.
 
     Raises
     ------
     TracerError
-        If the function kept a tensor that it made, or put another one where it reads one from.
+        If the function kept a tensor that it made where no call can store its own, or put another
+        one where it reads one from.
     """
     from wengert.compile.executable import compile_graph
 
     trace = Trace(name, lifts=True)
-    survey = Survey([function, *args, *kwargs.values()])
+    roots = [function, *args, *kwargs.values()]
+    survey = Survey(roots)
     run = _run(trace, function, args, kwargs)
+    count = len(run.outputs)
+    changes = survey.changes(Survey(roots))
+    returned = [leaf for leaf in run.results if isinstance(leaf, Tensor)]
+    stores, stored = stores_of(name, trace, changes, returned, run.places)
+    del changes
     effects = _effects(run)
-    outputs = drop_aliases(run.outputs)
+    shown = [*range(count), *range(len(run.outputs), len(run.outputs) + len(stored))]
+    outputs = drop_aliases([*run.outputs, *(cell._variable for cell in stored)])
     graph = Graph(run.inputs, outputs, name)
     held = survey.held(trace, run.places)
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
@@ -85,15 +91,12 @@ def build(
     trace.forget()
     del survey
     readers = [*hypers, *(guard.read for guard in guards)]
-    if refuse_kept(name, trace, graph, run.results, readers):
-        if again:
-            raise kept_error(name)
-        return build(function, name, args, kwargs, threads, again=True)
+    refuse_kept(name, trace, graph, [*returned, *stored], readers)
     refuse_moved(name, held)
-    run.results.clear()
+    for cells in (run.results, returned, stored):
+        cells.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
-    count = sum(not isinstance(leaf, Static) for leaf in run.result_leaves)
-    results = Graph(run.inputs, outputs[:count], name)
+    results = Graph(run.inputs, [outputs[place] for place in shown], name)
     return Entry(
         graph=graph,
         sources=run.sources,
@@ -104,6 +107,8 @@ def build(
         same=same,
         held=held,
         effects=effects,
+        stores=stores,
+        shown=shown,
         results=results,
         pullback=Pullback(results, threads),
         obstacle=obstacle,

@@ -13,6 +13,7 @@ from wengert.compile.arguments import argument_array, contiguous, hooks_of
 from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Held
 from wengert.compile.settings import SETTINGS
+from wengert.compile.stores import Store
 from wengert.graph import sharing
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph, evaluate
@@ -108,8 +109,12 @@ class Entry:
         Where the tensors and modules were found that the function reads from outside.
     effects : list of Effect
         The cells that change.
+    stores : list of Store
+        The places outside where the function stores tensors.
+    shown : list of int
+        The outputs that are results: what the function returns, then what it only stores.
     results : Graph
-        The graph with the results of the function alone as its outputs.
+        The graph with the results alone as its outputs.
     pullback : Pullback
         The backward pass of `results`.
     obstacle : str or None
@@ -125,6 +130,8 @@ class Entry:
     same: list[tuple[Home, Home]]
     held: Held
     effects: list[Effect]
+    stores: list[Store]
+    shown: list[int]
     results: Graph
     pullback: Pullback
     obstacle: str | None
@@ -157,6 +164,9 @@ class Entry:
         for home, known in self.grads_known:
             if (home.holder(leaves)._grad is not None) is not known:
                 return "whether .grad is None"
+        for store in self.stores:
+            if store.changed():
+                return f"{store.label} holds something else"
         return self._changed_place() or self._changed_tensor(leaves)
 
     def _changed_place(self) -> str | None:
@@ -214,22 +224,24 @@ class Entry:
             for target, value in zip(outputs, values, strict=True):
                 np.copyto(target, value)
         self._apply_effects(leaves, outputs)
-        arrays = outputs[: len(self.results.outputs)]
+        arrays = [outputs[place] for place in self.shown]
         variables: Sequence[Variable] = [Variable(array) for array in arrays]
         if given:
             variables = record_call(self.results, given, arrays, self.pullback)
         elif recorded and self.obstacle is not None:
             variables = refuse_call(self.results, self.obstacle, arrays)
-        results = [self._result(leaf, variables) for leaf in self.result_leaves]
-        return pytree.unflatten(self.result_spec, results)
+        tensors = [Tensor(variable) for variable in variables]
+        for store in self.stores:
+            store.carry_out(leaves, tensors)
+        return pytree.unflatten(
+            self.result_spec, [self._result(leaf, tensors) for leaf in self.result_leaves]
+        )
 
     @staticmethod
-    def _result(leaf: Any, variables: Sequence[Variable]) -> Any:
+    def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:
         if isinstance(leaf, Static):
             return leaf.value
-        if isinstance(leaf, Number):
-            return float(variables[leaf.output].concrete("a result"))
-        return Tensor(variables[leaf])
+        return tensors[leaf.output].item() if isinstance(leaf, Number) else tensors[leaf]
 
     def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """Return an array for each input; those that are written in buffers of their own."""

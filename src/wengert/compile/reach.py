@@ -49,7 +49,7 @@ class _Edge(NamedTuple):
 
     child: Any
     label: str
-    read: Callable[[], Any] | None
+    read: functools.partial[Any] | None
     """None: it cannot change, or whoever holds it announces it."""
 
 
@@ -62,8 +62,31 @@ class _Place:
     def changed(self) -> bool:
         try:
             return self.read() is not self.value
-        except (LookupError, AttributeError, ValueError):
+        except _UNREADABLE:
             return True
+
+
+class Change(NamedTuple):
+    """A variable, attribute or item that holds another object than before."""
+
+    read: functools.partial[Any]
+    label: str
+    before: Any
+    after: Any
+
+
+MISSING = "nothing"
+"""What a place holds that does not exist."""
+
+_UNREADABLE = (LookupError, AttributeError, ValueError)
+
+
+def held_by(read: Callable[[], Any]) -> Any:
+    """Return what a place holds now."""
+    try:
+        return read()
+    except _UNREADABLE:
+        return MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +167,18 @@ class Survey:
                 self._sizes[id(node)] = len(node)
             elif _announces(node):
                 self._structures[id(node)] = _Structure(node, node.__wengert_structure__()[0])
+
+    def changes(self, after: Survey) -> list[Change]:
+        """Return the places of objects known here that hold others in `after`; no longer lists."""
+        found = []
+        for holder, node in self._nodes.items():
+            known = {_key(edge.read): edge.child for edge in self._edges[holder] if edge.read}
+            for child, label, read in after._edges.get(holder, ()):
+                if read is None or (before := known.get(_key(read), MISSING)) is child:
+                    continue
+                if not (before is MISSING and isinstance(node, list | deque)):
+                    found.append(Change(read, label, before, child))
+        return found
 
     def objects(self) -> list[Any]:
         """Return the objects."""
@@ -252,6 +287,11 @@ def _fixed_parts(node: Any) -> Iterable[Any]:
     return node  # type: ignore[no-any-return]
 
 
+def _key(read: functools.partial[Any]) -> tuple[int, Any]:
+    container, name = read.args
+    return id(container), name
+
+
 def _item(container: Any, key: Any, value: Any, label: str) -> _Edge:
     return _Edge(value, label, functools.partial(operator.getitem, container, key))
 
@@ -321,4 +361,9 @@ def _of_class(kind: type) -> Iterator[_Edge]:
             elif isinstance(value, property):
                 yield _Edge(value.fget, "", None)
             elif not name.startswith("__") or isinstance(value, types.FunctionType):
-                yield _item(vars(base), name, value, f"{base.__name__}.{name}")
+                label = f"{base.__name__}.{name}"
+                if hasattr(type(value), "__get__"):  # a function, or what computes a value
+                    yield _item(vars(base), name, value, label)
+                else:
+                    read = functools.partial(type.__getattribute__, base, name)
+                    yield _Edge(value, label, read)

@@ -100,8 +100,6 @@ class Trace:
         Two ways to one tensor that the function took: it is one input, while both lead to it.
     made : list of weakref, or None
         The cells that were made inside, if they are to be found out when the trace ends.
-    changed : list of weakref
-        Those of them that were changed, then.
     used : list
         The objects from outside that said that they were used.
     modes : dict
@@ -134,7 +132,6 @@ class Trace:
         self.grads_known: list[tuple[Any, bool]] = []
         self.same: list[tuple[Way, Way]] = []
         self.made: list[weakref.ref[Any]] | None = None
-        self.changed: list[weakref.ref[Any]] = []
         self.used: list[Any] = []
         self.modes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.writes: list[Write] = []
@@ -171,12 +168,12 @@ class Trace:
             trace = trace.parent
         return tensor
 
-    def note(self, cell: Any, changed: bool = False) -> None:
-        """Remember a cell made or changed inside, where a trace wants to know of them."""
+    def note(self, cell: Any) -> None:
+        """Remember a cell made inside, where a trace wants to know of them."""
         trace: Trace | None = self
         while trace is not None:
             if trace.made is not None:
-                (trace.changed if changed else trace.made).append(weakref.ref(cell))
+                trace.made.append(weakref.ref(cell))
             trace = trace.parent
 
     def use(self, owner: Any) -> None:
@@ -222,9 +219,8 @@ class Trace:
             cell = self._meant(cell)
         if cell._stamp < self.number:
             self._bind(cell, attribute, value)
-            return
-        setattr(cell, attribute, value)
-        self.note(cell, changed=True)
+        else:
+            setattr(cell, attribute, value)
 
     def read_grad(self, cell: Any) -> Any:
         """Return the gradient of `cell`; whether there is one is a guard.
