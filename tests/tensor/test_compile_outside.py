@@ -609,6 +609,9 @@ def keepers():
         wg.vmap(lambda z: items.append(z * 2) or z)(x)
         return x + 1
 
+    def lane(x):
+        return wg.vmap(lambda z: setattr(box, "lane", z * 2) or z)(x)
+
     def in_a_cycle(x):
         box.cycle = Box()
         box.cycle.me, box.cycle.y = box.cycle, x * 2

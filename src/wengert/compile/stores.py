@@ -133,7 +133,7 @@ def stores_of(
         if leaf._stamp < trace.number:
             raise moved_error(name, f"{label} is another object")
         if id(leaf) not in numbers:
-            if not _can_be_made_again(leaf):
+            if not _can_be_made_again(leaf, trace):
                 return leaf  # kept, and refused for that
             numbers[id(leaf)] = len(returned) + len(stored)
             stored.append(leaf)
@@ -146,9 +146,11 @@ def stores_of(
     return stores, stored
 
 
-def _can_be_made_again(cell: Tensor) -> bool:
-    """Tell whether a call can make a tensor like `cell` of an array."""
+def _can_be_made_again(cell: Tensor, trace: Trace) -> bool:
+    """Tell whether a call can make a tensor like `cell` of an output of the graph."""
     variable = cell._variable
+    if variable.value is None and variable.trace is not trace:
+        return False  # of a transform within the function
     is_leaf = isinstance(variable, Leaf) and variable.requires_grad
     return type(cell) is Tensor and not is_leaf and weak_value(variable) is None
 
