@@ -7,6 +7,7 @@ import pytest
 
 import wengert as wg
 from wengert import TracerError
+from wengert.tensor import pytree
 
 pytest.importorskip("llvmlite")
 
@@ -30,13 +31,9 @@ class Net(wg.nn.Module):
         return self.last(self.hidden)
 
 
-def values(tree):
-    """Return numbers for tensors."""
-    if isinstance(tree, dict):
-        return {key: values(part) for key, part in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(values(part) for part in tree)
-    return tree.tolist() if isinstance(tree, wg.Tensor) else tree
+def values(leaf):
+    """Return the numbers of a tensor."""
+    return leaf.tolist() if isinstance(leaf, wg.Tensor) else leaf
 
 
 def storing():  # noqa: C901, PLR0915  (a list of functions)
@@ -47,7 +44,7 @@ def storing():  # noqa: C901, PLR0915  (a list of functions)
 
         def step(x):
             box.a = x * 2
-            box.pair = box.a, [x + 1, "b"]
+            box.pair = box.a, [x + 1, 2]
             return box.a + 1
 
         return step, lambda: vars(box)
@@ -58,6 +55,15 @@ def storing():  # noqa: C901, PLR0915  (a list of functions)
         def step(x):
             table["a"] = table["b"] = x * 2
             return x + 1
+
+        return step, lambda: table
+
+    def item_beside_another():
+        table = {"w": wg.tensor([3.0, 4.0])}
+
+        def step(x):
+            table["a"] = x * table["w"]
+            return table["a"] + 1
 
         return step, lambda: table
 
@@ -141,6 +147,53 @@ def storing():  # noqa: C901, PLR0915  (a list of functions)
 
         return step, lambda: box.count
 
+    def running_mean():
+        net = wg.nn.Module()
+        net.register_buffer("mean", wg.zeros(2))
+
+        def step(x):
+            net.mean = 0.5 * net.mean + 0.5 * x
+            return x - net.mean
+
+        return step, lambda: net.mean
+
+    def carried():
+        box, weight = Box(), wg.tensor([1.0, 0.5], requires_grad=True)
+        box.state = None
+
+        def step(x):
+            if box.state is None:
+                box.state = wg.zeros(2)
+            weight.grad = None
+            for _ in range(2):
+                box.state = wg.tanh(weight * box.state + x)
+            wg.sum(box.state).backward()
+            box.state = box.state.detach()
+            return box.state + weight.grad
+
+        return step, lambda: box.state
+
+    def momenta():
+        momenta = [wg.zeros(2), wg.zeros(2)]
+
+        def step(x):
+            for i in range(2):
+                momenta[i] = momenta[i] * 0.5 + x
+            return momenta[0] + momenta[1]
+
+        return step, lambda: momenta
+
+    def changed_and_replaced():
+        box = Box()
+        box.a = wg.zeros(2)
+
+        def step(x):
+            box.a.add_(x)
+            box.a = box.a * 2
+            return box.a + 1
+
+        return step, lambda: box.a
+
     def reset():
         box = Box()
         box.state = None
@@ -165,7 +218,10 @@ def test_what_is_stored_is_that_of_each_call(make):
     for count in range(4):
         x = wg.tensor([1.0, 2.0]) + count
         np.testing.assert_allclose(compiled(x).tolist(), eager(x).tolist(), rtol=1e-6)
-        assert repr(values(look())) == repr(values(expected()))
+        (stored, form), (wanted, known) = pytree.flatten(look()), pytree.flatten(expected())
+        assert form == known
+        for one, other in zip(stored, wanted, strict=True):
+            np.testing.assert_allclose(values(one), values(other), rtol=1e-6)
     assert len(compiled.compilations) <= 2
 
 
@@ -219,6 +275,58 @@ def test_what_is_stored_twice_is_one_tensor():
         assert box.a is box.b is y
         before.append(y)
     assert [y.tolist() for y in before] == [[0, 0], [2, 2], [4, 4]]
+
+
+def test_a_tensor_that_is_replaced_is_another_one():
+    box = Box()
+    box.state = first = wg.zeros(1)
+
+    def step(x):
+        box.state.add_(1)
+        box.state = box.state + x
+        return box.state * 1
+
+    compiled, held = wg.compile(step), [box.state]
+    for _ in range(3):
+        compiled(wg.ones(1))
+        held.append(box.state)
+    assert [t.item() for t in held] == [1, 3, 5, 6]
+    box.state = wg.zeros(1)
+    assert compiled(wg.ones(1)).item() == 2
+    assert first.item() == 1
+    assert compiled.compilations == ["first call"]
+
+
+def test_a_tensor_that_stands_in_two_places_is_replaced_in_none():
+    box, table = Box(), {}
+    box.state = table["state"] = wg.zeros(1)
+
+    def step(x):
+        box.state = box.state + table["state"] + x
+        return x
+
+    with pytest.raises(TracerError, match=r"step changed where it reads tensors from \(Box.state"):
+        wg.compile(step)(wg.ones(1))
+    assert box.state is table["state"]
+
+
+def test_hooks_of_a_tensor_that_is_replaced():
+    box = Box()
+    box.w = wg.tensor([1.0], requires_grad=True)
+    box.w.register_hook(lambda g: g * 10)
+
+    def step(x):
+        (box.w * x).sum().backward()
+        with wg.no_grad():
+            box.w = box.w * 0.5
+        return x
+
+    compiled, first = wg.compile(step), box.w
+    for _ in range(3):
+        box.w.requires_grad_()
+        compiled(wg.ones(1))
+    assert first.grad.item() == 10
+    np.testing.assert_allclose(box.w.tolist(), [0.125])
 
 
 def test_what_a_place_held_before_is_a_guard():

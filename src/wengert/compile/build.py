@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
-from wengert.compile.kept import refuse_kept, refuse_moved
+from wengert.compile.kept import refuse_kept
 from wengert.compile.pullback import Pullback
-from wengert.compile.reach import Survey, is_copy
-from wengert.compile.stores import stores_of
+from wengert.compile.reach import Read, Survey, is_copy
+from wengert.compile.stores import moved_error, moving, restore, stores_of
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
@@ -37,9 +37,23 @@ class _Run:
     places: dict[int, int]
     """For the cell that stands for an argument, by identity, its place among the leaves."""
 
+    moved: dict[int, Read] = field(default_factory=dict)
+    """For a tensor that each call replaces where it stands, by identity, how to read that place."""
+
+    def move(self, moved: dict[int, Read]) -> None:
+        """Let tensors be looked up where they stand."""
+        self.moved = moved
+        self.sources = [
+            replace(source, home=self.home(source.home.cell, source.home.is_grad))
+            if isinstance(source, Captured)
+            else source
+            for source in self.sources
+        ]
+
     def home(self, cell: Any, is_grad: bool = False) -> Home:
         """Return where a cell of the trace stands at each call."""
-        return Home(self.places.get(id(cell), cell), is_grad)
+        known: Any = self.moved.get(id(cell), cell)
+        return Home(self.places.get(id(cell), known), is_grad)
 
 
 def build(
@@ -78,21 +92,24 @@ def build(
     changes = survey.changes(Survey(roots))
     returned = [leaf for leaf in run.results if isinstance(leaf, Tensor)]
     stores, stored = stores_of(name, trace, changes, returned, run.places)
-    del changes
+    run.move(moving(stores, changes, survey))
+    held = survey.held(trace, run.places, run.moved)
+    moved = held.moved()
+    restore(stores, changes)
     effects = _effects(run)
     shown = [*range(count), *range(len(run.outputs), len(run.outputs) + len(stored))]
     outputs = drop_aliases([*run.outputs, *(cell._variable for cell in stored)])
     graph = Graph(run.inputs, outputs, name)
-    held = survey.held(trace, run.places)
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
     modes = [x for x in trace.modes.values() if not is_copy(x[0], trace, run.places)]
     trace.forget()
-    del survey
+    del survey, changes
     readers = [*hypers, *(guard.read for guard in guards)]
     refuse_kept(name, trace, graph, [*returned, *stored], readers)
-    refuse_moved(name, held)
+    if moved := moved or held.changed() or held.changed(announced=True):
+        raise moved_error(name, moved)
     for cells in (run.results, returned, stored):
         cells.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}

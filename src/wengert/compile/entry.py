@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,16 +30,19 @@ class Home:
     """Where a tensor stands: among the arguments or outside, itself or as a gradient."""
 
     cell: Any
-    """The tensor; for an argument its place among the leaves of the arguments."""
+    """The tensor; for an argument its place among the leaves of the arguments; for one that each
+    call replaces, what reads its place."""
     is_grad: bool = False
 
     @property
     def moves(self) -> bool:
         """Whether another tensor may stand here at each call."""
-        return self.is_grad or isinstance(self.cell, int)
+        return self.is_grad or isinstance(self.cell, int | functools.partial)
 
     def holder(self, leaves: Sequence[Any]) -> Any:
         """Return the cell, of the arguments of this call."""
+        if isinstance(self.cell, functools.partial):
+            return self.cell()
         return leaves[self.cell] if isinstance(self.cell, int) else self.cell
 
     def tensor(self, leaves: Sequence[Any]) -> Any:

@@ -7,8 +7,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from wengert.compile.reach import Held, Survey
-from wengert.compile.stores import moved_error
+from wengert.compile.reach import Survey
 from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph
 from wengert.graph.tracing import Trace
@@ -50,16 +49,6 @@ def refuse_kept(
             "would never be renewed: return the tensor, or store it in an attribute, a variable or "
             "an item of a dict, where each call stores its own."
         )
-
-
-def refuse_moved(name: str, held: Held) -> None:
-    """Raise TracerError if the function put something else where it reads a tensor from.
-
-    That happens once, when it is traced: later calls would not do it.
-    """
-    moved = held.changed() or held.changed(announced=True)
-    if moved is not None:
-        raise moved_error(name, moved)
 
 
 def _alive(trace: Trace, known: Sequence[Any]) -> list[Any]:

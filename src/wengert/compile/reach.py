@@ -13,7 +13,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -44,18 +44,22 @@ _CLOSED = (
 """Kinds of objects that hold nothing that a function reads by name."""
 
 
+Read: TypeAlias = functools.partial[Any]
+"""Reads a place: of a function, a container, and a name or key."""
+
+
 class _Edge(NamedTuple):
     """One object that another holds, and how to look again."""
 
     child: Any
     label: str
-    read: functools.partial[Any] | None
+    read: Read | None
     """None: it cannot change, or whoever holds it announces it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    read: Callable[[], Any]
+    read: Read
     value: Any
     label: str
 
@@ -69,7 +73,7 @@ class _Place:
 class Change(NamedTuple):
     """A variable, attribute or item that holds another object than before."""
 
-    read: functools.partial[Any]
+    read: Read
     label: str
     before: Any
     after: Any
@@ -124,12 +128,16 @@ class Held:
                 if structure.changed():
                     return f"what {_called(structure.owner)} holds"
             return None
-        for place in self.places:
-            if place.changed():
-                return f"{place.label} is another object"
         for container, size in self.sizes:
             if len(container) != size:
                 return f"the length of a {type(container).__name__}"
+        return self.moved()
+
+    def moved(self) -> str | None:
+        """Return which of the places that are looked at holds something else now."""
+        for place in self.places:
+            if place.changed():
+                return f"{place.label} is another object"
         return None
 
 
@@ -172,20 +180,24 @@ class Survey:
         """Return the places of objects known here that hold others in `after`; no longer lists."""
         found = []
         for holder, node in self._nodes.items():
-            known = {_key(edge.read): edge.child for edge in self._edges[holder] if edge.read}
+            known = {place_key(edge.read): edge.child for edge in self._edges[holder] if edge.read}
             for child, label, read in after._edges.get(holder, ()):
-                if read is None or (before := known.get(_key(read), MISSING)) is child:
+                if read is None or (before := known.get(place_key(read), MISSING)) is child:
                     continue
                 if not (before is MISSING and isinstance(node, list | deque)):
                     found.append(Change(read, label, before, child))
         return found
+
+    def ways_to(self, child: Any) -> int:
+        """Return how many places and objects hold `child`."""
+        return sum(edge.child is child for found in self._edges.values() for edge in found)
 
     def objects(self) -> list[Any]:
         """Return the objects."""
         children = (edge.child for found in self._edges.values() for edge in found)
         return [*self._nodes.values(), *children]
 
-    def held(self, trace: Trace, stand_ins: Container[int]) -> Held:
+    def held(self, trace: Trace, stand_ins: Container[int], moved: Container[int] = ()) -> Held:
         """Return the places through which the function reached what it read in `trace`.
 
         Parameters
@@ -194,6 +206,8 @@ class Survey:
             Its trace.
         stand_ins : container of int
             The identities of the cells that stood for arguments.
+        moved : container of int
+            The identities of the tensors that are looked up in their places at each call.
         """
         wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
         wanted |= {id(cell) for cell, _ in trace.grads_known}
@@ -206,7 +220,7 @@ class Survey:
             _Place(edge.read, edge.child, edge.label)
             for holder in relevant
             for edge in self._edges.get(holder, ())
-            if edge.read is not None and id(edge.child) in relevant
+            if edge.read is not None and id(edge.child) in relevant and id(edge.child) not in moved
         ]
         return Held(
             places,
@@ -287,7 +301,8 @@ def _fixed_parts(node: Any) -> Iterable[Any]:
     return node  # type: ignore[no-any-return]
 
 
-def _key(read: functools.partial[Any]) -> tuple[int, Any]:
+def place_key(read: Read) -> tuple[int, Any]:
+    """Return what tells a place from all others while its container lives."""
     container, name = read.args
     return id(container), name
 

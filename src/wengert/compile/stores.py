@@ -7,13 +7,13 @@ function may have asked for it, as one does that makes its state when it is firs
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wengert.compile.reach import Change, held_by
+from wengert.compile.arguments import hooks_of
+from wengert.compile.reach import MISSING, Change, Read, Survey, held_by, place_key
 from wengert.graph.errors import TracerError
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Leaf
@@ -24,6 +24,11 @@ _WRITERS: dict[Any, Callable[..., None]] = {
     operator.getitem: operator.setitem,
     getattr: setattr,
     type.__getattribute__: setattr,
+}
+_DELETERS: dict[Any, Callable[..., None]] = {
+    operator.getitem: operator.delitem,
+    getattr: delattr,
+    type.__getattribute__: delattr,
 }
 _PLAIN = (type(None), bool, int, float, str)
 
@@ -71,7 +76,7 @@ class Store:
         What is stored there, with marks for the tensors.
     """
 
-    read: functools.partial[Any]
+    read: Read
     label: str
     before: Any
     after: Any
@@ -116,10 +121,11 @@ def stores_of(
     Raises
     ------
     TracerError
-        If it put a tensor there that it neither made nor read: which one it is, is not looked at in
-        later calls.
+        If it put a tensor there that it neither made nor read (which one it is, is not looked at in
+        later calls), or one that stood in another of these places.
     """
-    captured = {id(cell) for cell, _ in trace.cell_inputs}
+    gone = {id(change.before) for change in changes}
+    captured = {id(cell) for cell, _ in trace.cell_inputs} - gone
     numbers = {id(cell): place for place, cell in reversed(list(enumerate(returned)))}
     stored: list[Tensor] = []
 
@@ -144,6 +150,33 @@ def stores_of(
         if _holds_tensor(after):
             stores.append(Store(read, label, _mapped(_seen, before), _mapped(marked, after)))
     return stores, stored
+
+
+def moving(stores: Sequence[Store], changes: Sequence[Change], survey: Survey) -> dict[int, Read]:
+    """Return how to read the places whose tensor each call replaces, by the identity of that.
+
+    A tensor that the function reads is looked up there at each call, if it stands nowhere else.
+    """
+    stored = {place_key(store.read) for store in stores}
+    return {
+        id(change.before): change.read
+        for change in changes
+        if isinstance(change.before, Tensor)
+        and place_key(change.read) in stored
+        and survey.ways_to(change.before) == 1
+    }
+
+
+def restore(stores: Sequence[Store], changes: Sequence[Change]) -> None:
+    """Let the places hold what they held before the trace, whose tensors have no values."""
+    stored = {place_key(store.read) for store in stores}
+    for read, _, before, _ in changes:
+        if place_key(read) not in stored:
+            continue
+        if before is MISSING:
+            _DELETERS[read.func](*read.args)
+        else:
+            _WRITERS[read.func](*read.args, before)
 
 
 def _can_be_made_again(cell: Tensor, trace: Trace) -> bool:
@@ -182,5 +215,6 @@ def _holds_tensor(value: Any) -> bool:
 def _seen(leaf: Any) -> Any:
     if isinstance(leaf, Tensor):
         variable = leaf._variable
-        return Tensor, variable.shape, variable.dtype, variable.requires_grad
+        is_leaf = isinstance(variable, Leaf)
+        return variable.shape, variable.dtype, variable.requires_grad, is_leaf, hooks_of(variable)
     return leaf if type(leaf) in _PLAIN else _Same(leaf)

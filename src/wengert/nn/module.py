@@ -87,11 +87,13 @@ class Module:
     def __wengert_structure__(self) -> tuple[list[Any], list[str]]:
         """Return what this module holds and announces changes of, and its other attributes.
 
-        A compiled function asks for it when something was announced.
+        A compiled function asks for it when something was announced. Buffers are among the others,
+        since `forward` may assign them.
         """
-        kinds, values = self._kinds, self.__dict__
-        held = [part for name in kinds for part in (name, values[name])]
-        return held, [name for name in values if name not in kinds and name != "_kinds"]
+        values = self.__dict__
+        announced = {n for n, kind in self._kinds.items() if kind in {PARAMETER, MODULE}}
+        held = [part for name in self._kinds if name in announced for part in (name, values[name])]
+        return held, [name for name in values if name not in announced and name != "_kinds"]
 
     # Attributes
 
