@@ -58,11 +58,6 @@ class Layer:
         for name, w in self.weights.items():
             w.sub_(rate * self.gradients[name])
 
-    def forget(self) -> None:
-        """Let go of what was remembered: a compiled step leaves no tensors behind but results."""
-        del self.x, self.a
-        self.gradients = {}
-
 
 class Affine(Layer):
     """a = W x + b. Only W is trained: the worked example never changes its biases."""
@@ -266,8 +261,6 @@ def train_222(updates: int, *, in_place: bool = False) -> Trained:
             backward(layers)
             for layer in layers:
                 layer.update(RATE)
-        for layer in layers:
-            layer.forget()
         return E
 
     losses = [step().item() for _ in range(updates)]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
-from wengert.compile.kept import kept_error, refuse_kept, refuse_moved
+from wengert.compile.kept import refuse_kept
 from wengert.compile.pullback import Pullback
-from wengert.compile.reach import Survey
+from wengert.compile.reach import Read, Survey, is_copy
+from wengert.compile.stores import moved_error, moving, restore, stores_of
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
@@ -36,9 +37,23 @@ class _Run:
     places: dict[int, int]
     """For the cell that stands for an argument, by identity, its place among the leaves."""
 
+    moved: dict[int, Read] = field(default_factory=dict)
+    """For a tensor that each call replaces where it stands, by identity, how to read that place."""
+
+    def move(self, moved: dict[int, Read]) -> None:
+        """Let tensors be looked up where they stand."""
+        self.moved = moved
+        self.sources = [
+            replace(source, home=self.home(source.home.cell, source.home.is_grad))
+            if isinstance(source, Captured)
+            else source
+            for source in self.sources
+        ]
+
     def home(self, cell: Any, is_grad: bool = False) -> Home:
         """Return where a cell of the trace stands at each call."""
-        return Home(self.places.get(id(cell), cell), is_grad)
+        known: Any = self.moved.get(id(cell), cell)
+        return Home(self.places.get(id(cell), known), is_grad)
 
 
 def build(
@@ -47,7 +62,6 @@ def build(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     threads: int,
-    again: bool = False,
 ) -> Entry:
     """Trace `function` and compile its graph.
 
@@ -61,47 +75,57 @@ def build(
         The arguments.
     threads : int
         How many threads the native code uses.
-    again : bool
-        Whether it was traced before and has kept tensors, which it now finds.
 
     Raises
     ------
     TracerError
-        If the function kept a tensor that it made, or put another one where it reads one from.
+        If the function kept a tensor that it made where no call can store its own, or put another
+        one where it reads one from.
     """
     from wengert.compile.executable import compile_graph
 
     trace = Trace(name, lifts=True)
-    survey = Survey([function, *args, *kwargs.values()])
+    roots = [function, *args, *kwargs.values()]
+    survey = Survey(roots)
     run = _run(trace, function, args, kwargs)
+    count = len(run.outputs)
+    changes = survey.changes(Survey(roots))
+    returned = [leaf for leaf in run.results if isinstance(leaf, Tensor)]
+    stores, stored = stores_of(name, trace, changes, returned, run.places)
+    run.move(moving(stores, changes, survey))
+    held = survey.held(trace, run.places, run.moved)
+    moved = held.moved()
+    restore(stores, changes)
     effects = _effects(run)
-    outputs = drop_aliases(run.outputs)
+    shown = [*range(count), *range(len(run.outputs), len(run.outputs) + len(stored))]
+    outputs = drop_aliases([*run.outputs, *(cell._variable for cell in stored)])
     graph = Graph(run.inputs, outputs, name)
-    held = survey.held(trace, run.places)
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
+    modes = [x for x in trace.modes.values() if not is_copy(x[0], trace, run.places)]
     trace.forget()
-    del survey
+    del survey, changes
     readers = [*hypers, *(guard.read for guard in guards)]
-    if refuse_kept(name, trace, graph, run.results, readers):
-        if again:
-            raise kept_error(name)
-        return build(function, name, args, kwargs, threads, again=True)
-    refuse_moved(name, held)
-    run.results.clear()
+    refuse_kept(name, trace, graph, [*returned, *stored], readers)
+    if moved := moved or held.changed() or held.changed(announced=True):
+        raise moved_error(name, moved)
+    for cells in (run.results, returned, stored):
+        cells.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
-    count = sum(not isinstance(leaf, Static) for leaf in run.result_leaves)
-    results = Graph(run.inputs, outputs[:count], name)
+    results = Graph(run.inputs, [outputs[place] for place in shown], name)
     return Entry(
         graph=graph,
         sources=run.sources,
         hypers=hypers,
         guards=guards,
+        modes=modes,
         grads_known=grads_known,
         same=same,
         held=held,
         effects=effects,
+        stores=stores,
+        shown=shown,
         results=results,
         pullback=Pullback(results, threads),
         obstacle=obstacle,
@@ -218,11 +242,16 @@ def _effects(run: _Run) -> list[Effect]:
         before = lifted.get((id(write.cell), write.attribute))
         fits = before is not None and before.aval[:2] == after.aval[:2]
         donor = place_of[before] if fits and before is not None else None
-        is_leaf = isinstance(after, Leaf) and after.requires_grad
-        becomes_leaf = is_leaf and before is not None and not before.requires_grad
-        effects.append(Effect(home, len(outputs), donor, becomes_leaf))
+        effects.append(Effect(home, len(outputs), donor, _switched(before, after)))
         outputs.append(after)
     return effects
+
+
+def _switched(before: Variable | None, after: Variable) -> bool | None:
+    """Return whether a cell is to require gradients from now on; None if that stays as it is."""
+    if not isinstance(before, Leaf) or before.requires_grad == after.requires_grad:
+        return None
+    return after.requires_grad if isinstance(after, Leaf) or before.requires_grad else None
 
 
 def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from wengert.compile.arguments import argument_array, contiguous, hooks_of
 from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Held
 from wengert.compile.settings import SETTINGS
+from wengert.compile.stores import Store
 from wengert.graph import sharing
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph, evaluate
@@ -28,16 +30,19 @@ class Home:
     """Where a tensor stands: among the arguments or outside, itself or as a gradient."""
 
     cell: Any
-    """The tensor; for an argument its place among the leaves of the arguments."""
+    """The tensor; for an argument its place among the leaves of the arguments; for one that each
+    call replaces, what reads its place."""
     is_grad: bool = False
 
     @property
     def moves(self) -> bool:
         """Whether another tensor may stand here at each call."""
-        return self.is_grad or isinstance(self.cell, int)
+        return self.is_grad or isinstance(self.cell, int | functools.partial)
 
     def holder(self, leaves: Sequence[Any]) -> Any:
         """Return the cell, of the arguments of this call."""
+        if isinstance(self.cell, functools.partial):
+            return self.cell()
         return leaves[self.cell] if isinstance(self.cell, int) else self.cell
 
     def tensor(self, leaves: Sequence[Any]) -> Any:
@@ -65,8 +70,8 @@ class Effect:
     """The place among the graph's outputs; None: the gradient is set to None."""
     donor: int | None = None
     """The input whose buffer the output takes over."""
-    becomes_leaf: bool = False
-    """Whether the function made it require gradients."""
+    requires_grad: bool | None = None
+    """Whether it requires gradients from now on, if the function switched that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ class Entry:
         The numbers read afresh at each call.
     guards : list of Guard
         What must be as it was when the function was traced.
+    modes : list of (object, str, value)
+        The attributes of objects that the function sets to modes.
     grads_known : list of (Home, bool)
         The tensors that must have a gradient, or must have none.
     same : list of (Home, Home)
@@ -106,8 +113,12 @@ class Entry:
         Where the tensors and modules were found that the function reads from outside.
     effects : list of Effect
         The cells that change.
+    stores : list of Store
+        The places outside where the function stores tensors.
+    shown : list of int
+        The outputs that are results: what the function returns, then what it only stores.
     results : Graph
-        The graph with the results of the function alone as its outputs.
+        The graph with the results alone as its outputs.
     pullback : Pullback
         The backward pass of `results`.
     obstacle : str or None
@@ -118,10 +129,13 @@ class Entry:
     sources: list[int | Captured]
     hypers: list[Callable[[], float]]
     guards: list[Guard]
+    modes: list[tuple[Any, str, Any]]
     grads_known: list[tuple[Home, bool]]
     same: list[tuple[Home, Home]]
     held: Held
     effects: list[Effect]
+    stores: list[Store]
+    shown: list[int]
     results: Graph
     pullback: Pullback
     obstacle: str | None
@@ -154,6 +168,9 @@ class Entry:
         for home, known in self.grads_known:
             if (home.holder(leaves)._grad is not None) is not known:
                 return "whether .grad is None"
+        for store in self.stores:
+            if store.changed():
+                return f"{store.label} holds something else"
         return self._changed_place() or self._changed_tensor(leaves)
 
     def _changed_place(self) -> str | None:
@@ -211,22 +228,24 @@ class Entry:
             for target, value in zip(outputs, values, strict=True):
                 np.copyto(target, value)
         self._apply_effects(leaves, outputs)
-        arrays = outputs[: len(self.results.outputs)]
+        arrays = [outputs[place] for place in self.shown]
         variables: Sequence[Variable] = [Variable(array) for array in arrays]
         if given:
             variables = record_call(self.results, given, arrays, self.pullback)
         elif recorded and self.obstacle is not None:
             variables = refuse_call(self.results, self.obstacle, arrays)
-        results = [self._result(leaf, variables) for leaf in self.result_leaves]
-        return pytree.unflatten(self.result_spec, results)
+        tensors = [Tensor(variable) for variable in variables]
+        for store in self.stores:
+            store.carry_out(leaves, tensors)
+        return pytree.unflatten(
+            self.result_spec, [self._result(leaf, tensors) for leaf in self.result_leaves]
+        )
 
     @staticmethod
-    def _result(leaf: Any, variables: Sequence[Variable]) -> Any:
+    def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:
         if isinstance(leaf, Static):
             return leaf.value
-        if isinstance(leaf, Number):
-            return float(variables[leaf.output].concrete("a result"))
-        return Tensor(variables[leaf])
+        return tensors[leaf.output].item() if isinstance(leaf, Number) else tensors[leaf]
 
     def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """Return an array for each input; those that are written in buffers of their own."""
@@ -268,10 +287,12 @@ class Entry:
         ]
 
     def _apply_effects(self, leaves: Sequence[Any], outputs: Sequence[Array]) -> None:
+        for owner, name, value in self.modes:
+            vars(owner)[name] = value
         for effect in self.effects:
             cell = effect.home.holder(leaves)
-            if effect.becomes_leaf:
-                cell.requires_grad_()
+            if effect.requires_grad is not None:
+                cell.requires_grad_(effect.requires_grad)
             if effect.donor is not None:
                 continue
             if effect.output is None:

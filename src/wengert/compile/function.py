@@ -131,8 +131,8 @@ def compile(
     Raises
     ------
     TracerError
-        When called, if the function branches on the value of a tensor, or stores a tensor that it
-        made outside.
+        When called, if the function branches on the value of a tensor, or keeps a tensor that it
+        made where no call can store its own.
     ValueError
         If `threads` is less than 1.
 

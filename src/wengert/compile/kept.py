@@ -7,7 +7,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from wengert.compile.reach import Held, Survey
+from wengert.compile.reach import Survey
 from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph
 from wengert.graph.tracing import Trace
@@ -18,26 +18,21 @@ _MOST = 50
 
 
 def refuse_kept(
-    name: str, trace: Trace, graph: Graph, returned: Sequence[Any], readers: Sequence[Any]
-) -> bool:
-    """Raise TracerError if a tensor that the traced function made outlives it, but the returned.
+    name: str, trace: Trace, graph: Graph, known: Sequence[Any], readers: Sequence[Any]
+) -> None:
+    """Raise TracerError if a tensor that the traced function made outlives it, but the known.
 
     The Python code runs once, so that what it keeps would hold a variable of a trace that has
-    ended, and later calls would not renew it. Not meant are tensors that only reference cycles
+    ended, and later calls would not renew it. Known are the tensors that it returned, and those in
+    places where each call stores its own. Not meant are tensors that only reference cycles
     keep, or frames that a debugger or a traceback holds, or hooks and rules of the graph itself, or
     the `readers` of numbers and modes of an object made inside.
-
-    Returns
-    -------
-    bool
-        Whether the function kept a tensor that has a value and was not changed, such as a table
-        that it makes when it is first called. Traced again, it reads it from outside.
     """
-    left = _alive(trace, returned)
+    left = _alive(trace, known)
     if left:
         left.clear()
         gc.collect()
-        left = _alive(trace, returned)
+        left = _alive(trace, known)
     if left:
         hooks = (getattr(v, "hooks", None) for op in graph.operations for v in graph.results(op))
         params = (op.params for op in graph.operations)
@@ -45,45 +40,22 @@ def refuse_kept(
         for found in Survey([*params, *hooks, *readers]).objects():
             inside |= {id(found), id(found._grad) if isinstance(found, Tensor) else 0}
         left = [cell for cell in left if id(cell) not in inside and not _in_frames(cell, left)]
-    changed = {id(cell) for made in trace.changed if (cell := made()) is not None}
-    trace.made, trace.changed = None, []
-    for cell in left:
-        if cell._variable.value is None or id(cell) in changed:
-            raise kept_error(name, cell)
-    return bool(left)
-
-
-def kept_error(name: str, cell: Any = None) -> TracerError:
-    """Return the error for a tensor that a function kept."""
-    variable = None if cell is None else cell._variable
-    shown = "" if variable is None else f" ({variable.aval}{variable.made_by()})"
-    return TracerError(
-        f"compile: {name} kept a tensor that it made{shown}. The Python code of a compiled "
-        "function does not run again, so that what it stores would never be renewed: return the "
-        "tensor, or make such state before the call (a buffer of the module, an entry of a dict) "
-        "and change it in place (copy_, add_); delete what is needed inside only."
-    )
-
-
-def refuse_moved(name: str, held: Held) -> None:
-    """Raise TracerError if the function put something else where it reads a tensor from.
-
-    That happens once, when it is traced: later calls would not do it.
-    """
-    moved = held.changed() or held.changed(announced=True)
-    if moved is not None:
+    trace.made = None
+    if left:
+        variable = left[0]._variable
         raise TracerError(
-            f"compile: {name} changed where it reads tensors from ({moved}). The Python code of a "
-            "compiled function does not run again, so that this would happen once: change the "
-            "tensors in place (copy_) instead of assigning others, or assign outside."
+            f"compile: {name} kept a tensor that it made ({variable.aval}{variable.made_by()}). "
+            "The Python code of a compiled function does not run again, so that what it stores "
+            "would never be renewed: return the tensor, or store it in an attribute, a variable or "
+            "an item of a dict, where each call stores its own."
         )
 
 
-def _alive(trace: Trace, returned: Sequence[Any]) -> list[Any]:
+def _alive(trace: Trace, known: Sequence[Any]) -> list[Any]:
     """Return the cells made inside that are alive, each once."""
     found = {id(cell): cell for made in trace.made or () if (cell := made()) is not None}
-    known = {id(leaf) for leaf in returned}
-    return [cell for cell in found.values() if id(cell) not in known]
+    listed = {id(cell) for cell in known}
+    return [cell for cell in found.values() if id(cell) not in listed]
 
 
 def _in_frames(cell: Any, ours: list[Any]) -> bool:

@@ -13,7 +13,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,7 +26,7 @@ _MOST = 20_000
 """How many objects are looked at; those near the function come first."""
 
 _CLOSED = (
-    *(types.ModuleType, types.BuiltinFunctionType, types.CodeType, type, Graph, Trace),
+    *(types.ModuleType, types.BuiltinFunctionType, types.CodeType, Graph, Trace),
     *(
         str,
         bytes,
@@ -44,26 +44,53 @@ _CLOSED = (
 """Kinds of objects that hold nothing that a function reads by name."""
 
 
+Read: TypeAlias = functools.partial[Any]
+"""Reads a place: of a function, a container, and a name or key."""
+
+
 class _Edge(NamedTuple):
     """One object that another holds, and how to look again."""
 
     child: Any
     label: str
-    read: Callable[[], Any] | None
+    read: Read | None
     """None: it cannot change, or whoever holds it announces it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    read: Callable[[], Any]
+    read: Read
     value: Any
     label: str
 
     def changed(self) -> bool:
         try:
             return self.read() is not self.value
-        except (LookupError, AttributeError, ValueError):
+        except _UNREADABLE:
             return True
+
+
+class Change(NamedTuple):
+    """A variable, attribute or item that holds another object than before."""
+
+    read: Read
+    label: str
+    before: Any
+    after: Any
+
+
+MISSING = "nothing"
+"""What a place holds that does not exist."""
+
+_UNREADABLE = (LookupError, AttributeError, ValueError)
+
+
+def held_by(read: Callable[[], Any]) -> Any:
+    """Return what a place holds now."""
+    try:
+        return read()
+    except _UNREADABLE:
+        return MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +128,16 @@ class Held:
                 if structure.changed():
                     return f"what {_called(structure.owner)} holds"
             return None
-        for place in self.places:
-            if place.changed():
-                return f"{place.label} is another object"
         for container, size in self.sizes:
             if len(container) != size:
                 return f"the length of a {type(container).__name__}"
+        return self.moved()
+
+    def moved(self) -> str | None:
+        """Return which of the places that are looked at holds something else now."""
+        for place in self.places:
+            if place.changed():
+                return f"{place.label} is another object"
         return None
 
 
@@ -145,12 +176,28 @@ class Survey:
             elif _announces(node):
                 self._structures[id(node)] = _Structure(node, node.__wengert_structure__()[0])
 
+    def changes(self, after: Survey) -> list[Change]:
+        """Return the places of objects known here that hold others in `after`; no longer lists."""
+        found = []
+        for holder, node in self._nodes.items():
+            known = {place_key(edge.read): edge.child for edge in self._edges[holder] if edge.read}
+            for child, label, read in after._edges.get(holder, ()):
+                if read is None or (before := known.get(place_key(read), MISSING)) is child:
+                    continue
+                if not (before is MISSING and isinstance(node, list | deque)):
+                    found.append(Change(read, label, before, child))
+        return found
+
+    def ways_to(self, child: Any) -> int:
+        """Return how many places and objects hold `child`."""
+        return sum(edge.child is child for found in self._edges.values() for edge in found)
+
     def objects(self) -> list[Any]:
         """Return the objects."""
         children = (edge.child for found in self._edges.values() for edge in found)
         return [*self._nodes.values(), *children]
 
-    def held(self, trace: Trace, stand_ins: Container[int]) -> Held:
+    def held(self, trace: Trace, stand_ins: Container[int], moved: Container[int] = ()) -> Held:
         """Return the places through which the function reached what it read in `trace`.
 
         Parameters
@@ -158,20 +205,22 @@ class Survey:
         trace : Trace
             Its trace.
         stand_ins : container of int
-            The identities of the cells that stood for arguments: modules with such are copies.
+            The identities of the cells that stood for arguments.
+        moved : container of int
+            The identities of the tensors that are looked up in their places at each call.
         """
         wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
         wanted |= {id(cell) for cell, _ in trace.grads_known}
         wanted |= {id(write.cell) for write in trace.writes}
         wanted |= {id(way.cell) for way, _ in trace.same}
         wanted |= {id(module) for module in trace.used}
-        self._walk(x for x in trace.used if not any(id(part) in stand_ins for part in _parts(x)))
+        self._walk(x for x in trace.used if not is_copy(x, trace, stand_ins))
         relevant = self._leading_to(wanted)
         places = [
             _Place(edge.read, edge.child, edge.label)
             for holder in relevant
             for edge in self._edges.get(holder, ())
-            if edge.read is not None and id(edge.child) in relevant
+            if edge.read is not None and id(edge.child) in relevant and id(edge.child) not in moved
         ]
         return Held(
             places,
@@ -198,6 +247,16 @@ def _parts(owner: Any) -> Sequence[Any]:
     return owner.__wengert_structure__()[0] if _announces(owner) else ()
 
 
+def is_copy(module: Any, trace: Trace, stand_ins: Container[int]) -> bool:
+    """Tell whether a module is the copy of one that a transform or the trace was given."""
+    return any(
+        id(part) in stand_ins or part._stamp >= trace.number
+        if isinstance(part, Tensor)
+        else is_copy(part, trace, stand_ins)
+        for part in _parts(module)
+    )
+
+
 def _is_closed(node: Any) -> bool:
     return node is None or isinstance(node, _CLOSED)
 
@@ -211,18 +270,15 @@ def _edges(node: Any) -> Iterator[_Edge]:
         return
     if isinstance(node, types.FunctionType):
         yield from _of_function(node)
-    elif isinstance(node, types.MethodType):
-        yield from (_Edge(part, "", None) for part in (node.__self__, node.__func__))
-    elif isinstance(node, functools.partial):
-        parts = (node.func, *node.args, *node.keywords.values())
-        yield from (_Edge(part, "", None) for part in parts)
+    elif isinstance(node, type):
+        yield from _of_class(node)
     elif isinstance(node, dict):
         yield from (_item(node, k, value, f"the item {k!r}") for k, value in node.items())
         yield from (_Edge(key, "", None) for key in node)
     elif isinstance(node, list | deque):
         yield from (_item(node, i, value, f"the item {i}") for i, value in enumerate(node))
-    elif isinstance(node, tuple | set | frozenset):
-        yield from (_Edge(part, "", None) for part in node)
+    elif isinstance(node, tuple | set | frozenset | types.MethodType | functools.partial):
+        yield from (_Edge(part, "", None) for part in _fixed_parts(node))
     elif _announces(node):
         held, others = node.__wengert_structure__()
         yield from (_Edge(part, "", None) for part in held)
@@ -234,6 +290,21 @@ def _edges(node: Any) -> Iterator[_Edge]:
         yield from _attributes(node, getattr(node, "__dict__", ()))
         yield from _of_slots(node)
         yield from _of_class(type(node))
+
+
+def _fixed_parts(node: Any) -> Iterable[Any]:
+    """Return the parts of something that holds the same ones for as long as it lives."""
+    if isinstance(node, types.MethodType):
+        return node.__self__, node.__func__
+    if isinstance(node, functools.partial):
+        return node.func, *node.args, *node.keywords.values()
+    return node  # type: ignore[no-any-return]
+
+
+def place_key(read: Read) -> tuple[int, Any]:
+    """Return what tells a place from all others while its container lives."""
+    container, name = read.args
+    return id(container), name
 
 
 def _item(container: Any, key: Any, value: Any, label: str) -> _Edge:
@@ -305,4 +376,9 @@ def _of_class(kind: type) -> Iterator[_Edge]:
             elif isinstance(value, property):
                 yield _Edge(value.fget, "", None)
             elif not name.startswith("__") or isinstance(value, types.FunctionType):
-                yield _item(vars(base), name, value, f"{base.__name__}.{name}")
+                label = f"{base.__name__}.{name}"
+                if hasattr(type(value), "__get__"):  # a function, or what computes a value
+                    yield _item(vars(base), name, value, label)
+                else:
+                    read = functools.partial(type.__getattribute__, base, name)
+                    yield _Edge(value, label, read)

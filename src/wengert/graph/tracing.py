@@ -100,10 +100,10 @@ class Trace:
         Two ways to one tensor that the function took: it is one input, while both lead to it.
     made : list of weakref, or None
         The cells that were made inside, if they are to be found out when the trace ends.
-    changed : list of weakref
-        Those of them that were changed, then.
     used : list
         The objects from outside that said that they were used.
+    modes : dict
+        The modes of objects that the function set, with the values that they ended with.
     writes : list of Write
         The effects, filled in when the trace ends.
     calls : list of (int, int, str)
@@ -132,8 +132,8 @@ class Trace:
         self.grads_known: list[tuple[Any, bool]] = []
         self.same: list[tuple[Way, Way]] = []
         self.made: list[weakref.ref[Any]] | None = None
-        self.changed: list[weakref.ref[Any]] = []
         self.used: list[Any] = []
+        self.modes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.writes: list[Write] = []
         self.calls: list[tuple[int, int, str]] = []
         self._journal: dict[tuple[int, str], Write] = {}
@@ -168,12 +168,12 @@ class Trace:
             trace = trace.parent
         return tensor
 
-    def note(self, cell: Any, changed: bool = False) -> None:
-        """Remember a cell made or changed inside, where a trace wants to know of them."""
+    def note(self, cell: Any) -> None:
+        """Remember a cell made inside, where a trace wants to know of them."""
         trace: Trace | None = self
         while trace is not None:
             if trace.made is not None:
-                (trace.changed if changed else trace.made).append(weakref.ref(cell))
+                trace.made.append(weakref.ref(cell))
             trace = trace.parent
 
     def use(self, owner: Any) -> None:
@@ -219,9 +219,8 @@ class Trace:
             cell = self._meant(cell)
         if cell._stamp < self.number:
             self._bind(cell, attribute, value)
-            return
-        setattr(cell, attribute, value)
-        self.note(cell, changed=True)
+        else:
+            setattr(cell, attribute, value)
 
     def read_grad(self, cell: Any) -> Any:
         """Return the gradient of `cell`; whether there is one is a guard.
@@ -284,12 +283,23 @@ class Trace:
         self.calls.append((start, next_serial(), function.__name__))
         return result
 
-    def guard(self, what: str, read: Callable[[], Any], value: Any) -> None:
-        """Note that the graph depends on what `read` returned."""
+    def runs_once(self) -> bool:
+        """Tell whether the graph of this trace, or of one around it, stands for further calls."""
+        return self.lifts or (self.parent is not None and self.parent.runs_once())
+
+    def set_mode(self, owner: Any, name: str, value: Any) -> None:
+        """Note that the function set a mode, which each call must do."""
         if self.lifts:
+            self.modes[id(owner), name] = owner, name, value
+        if self.parent:
+            self.parent.set_mode(owner, name, value)
+
+    def guard(self, what: str, read: Callable[[], Any], value: Any, key: Any = None) -> None:
+        """Note that the graph depends on what `read` returned, unless it set that mode itself."""
+        if self.lifts and key not in self.modes:
             self.guards.append(Guard(what, read, value))
         if self.parent:
-            self.parent.guard(what, read, value)
+            self.parent.guard(what, read, value, key)
 
     def _bind(self, cell: Any, attribute: str, value: Any) -> None:
         entry = self._journal.setdefault(
@@ -349,7 +359,7 @@ class Trace:
     def forget(self) -> None:
         """Let go of the cells from outside, once what is known of them has been taken."""
         self.cell_inputs, self.grad_inputs, self.grads_known = [], [], []
-        self.same, self.writes, self.used = [], [], []
+        self.same, self.writes, self.used, self.modes = [], [], [], {}
 
 
 def composite(function: Callable[P, R]) -> Callable[P, R]:

@@ -17,7 +17,7 @@ from wengert.graph.mode import THREAD
 from wengert.nn import state
 from wengert.nn.parameter import Parameter
 from wengert.tensor import inplace
-from wengert.tensor.effects import guard, structure
+from wengert.tensor.effects import guard, set_mode, structure
 from wengert.tensor.tensor import Tensor
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
@@ -87,11 +87,13 @@ class Module:
     def __wengert_structure__(self) -> tuple[list[Any], list[str]]:
         """Return what this module holds and announces changes of, and its other attributes.
 
-        A compiled function asks for it when something was announced.
+        A compiled function asks for it when something was announced. Buffers are among the others,
+        since `forward` may assign them.
         """
-        kinds, values = self._kinds, self.__dict__
-        held = [part for name in kinds for part in (name, values[name])]
-        return held, [name for name in values if name not in kinds and name != "_kinds"]
+        values = self.__dict__
+        announced = {n for n, kind in self._kinds.items() if kind in {PARAMETER, MODULE}}
+        held = [part for name in self._kinds if name in announced for part in (name, values[name])]
+        return held, [name for name in values if name not in announced and name != "_kinds"]
 
     # Attributes
 
@@ -352,11 +354,11 @@ class Module:
         if THREAD.now.trace is None:
             return self._training
         what = f"{self._path or type(self).__name__}.training"
-        return guard(what, lambda: self._training)  # type: ignore[no-any-return]
+        return guard(what, lambda: self._training, self, "_training")  # type: ignore[no-any-return]
 
     @training.setter
     def training(self, mode: bool) -> None:
-        self.__dict__["_training"] = bool(mode)
+        set_mode(self, "_training", bool(mode))
 
     def train(self, mode: bool = True) -> Self:
         """Put the whole tree into training mode, or out of it; returns the module."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wengert.graph.dtypes import INT64
-from wengert.graph.errors import DTypeError
+from wengert.graph.errors import DTypeError, TracerError
 from wengert.graph.mode import THREAD, recording
 from wengert.graph.variable import Variable
 from wengert.tensor.creation import tensor
@@ -27,7 +27,20 @@ class ParamGroup(dict[str, Any]):
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
-        """Set an entry; other parameters are announced to compiled functions."""
+        """Set an entry; other parameters are announced to compiled functions.
+
+        Raises
+        ------
+        TracerError
+            In a traced function, whose Python code runs only once: the entry would be set once.
+        """
+        trace = THREAD.now.trace
+        if trace is not None and trace.runs_once():
+            raise TracerError(
+                f"optimizer: {key!r} of a group of parameters was set inside a traced function "
+                f"({trace.what}). Its Python code runs only once, so that later calls would not "
+                "set it: step schedulers and set rates outside of it (nothing is compiled again)."
+            )
         super().__setitem__(key, value)
         if key == "params":
             structure.announce()

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from wengert.ad.tape import close_off
 from wengert.graph import sharing
 from wengert.graph.buffers import recycle
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
-from wengert.graph.variable import Variable
+from wengert.graph.variable import Leaf, Variable
 from wengert.tensor.values import Values
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Cell(Values):
     def is_leaf(self) -> bool:
         """Whether no recorded operation made it."""
         variable = self._read()
-        return not variable.requires_grad or variable.op is None
+        return not variable.requires_grad or variable.op is None or isinstance(variable, Leaf)
 
     @property
     def grad(self) -> Tensor | None:
@@ -170,12 +171,15 @@ class Cell(Values):
         variable = self._read()
         if requires_grad == variable.requires_grad:
             return self
-        if variable.requires_grad and variable.op is not None:
+        if not self.is_leaf:
             raise RuntimeError(
                 "requires_grad can be switched off for leaves only; use .detach() for a tensor "
                 "made by an operation."
             )
-        self._bind(leaf(self, variable) if requires_grad else Variable(variable.concrete("this")))
+        made: Variable = leaf(self, variable) if requires_grad else close_off(variable)
+        if variable.name:
+            made.name = variable.name
+        self._bind(made)
         return self
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:

@@ -146,10 +146,21 @@ class Structure:
 structure = Structure()
 
 
-def guard(what: str, read: Callable[[], Any]) -> Any:
-    """Return ``read()``, and note that the traced graph holds only while it stays the same."""
+def guard(what: str, read: Callable[[], Any], owner: object = None, name: str = "") -> Any:
+    """Return ``read()``, and note that the traced graph holds only while it stays the same.
+
+    The mode `name` of `owner` is no guard where the traced function has set it itself.
+    """
     value = read()
     trace = THREAD.now.trace
     if trace is not None:
-        trace.guard(what, read, value)
+        trace.guard(what, read, value, (id(owner), name))
     return value
+
+
+def set_mode(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute that is a mode; a compiled function does it at each call."""
+    trace = THREAD.now.trace
+    if trace is not None:
+        trace.set_mode(owner, name, value)
+    vars(owner)[name] = value
