@@ -87,8 +87,9 @@ class Nonsmooth(NamedTuple):
     ----------
     kind : {"kink", "jump", "pole", "domain", "indeterminate"}
         *kink*: Lipschitz, two one-sided derivatives; *jump*: the value jumps and the derivative is
-        taken as 0, or as it is on one side; *pole*: the slope or the value is infinite; *domain*:
-        the function is not defined and gives NaN; *indeterminate*: a product of zero and infinity.
+        that of the side which the value belongs to, or 0 if it belongs to none; *pole*: the slope
+        or the value is infinite; *domain*: the function is not defined and gives NaN;
+        *indeterminate*: a product of zero and infinity.
     where : callable
         ``where(y, *xs, **params)`` in Wengert's own operations: a boolean variable, true at hits.
     interval : tuple of (low, high) or None, or callable
