@@ -38,7 +38,21 @@ class Indexed(NamedTuple):
     params: Params
 
 
-Contribution: TypeAlias = Variable | Indexed | None
+class Updated(NamedTuple):
+    """The cotangent of the output itself, but for a part that was given another value.
+
+    It is ``primitive(y_bar, *operands, **params)``. The backward pass computes it in the buffer of
+    `y_bar` where that is its own, so that a loop that fills an array stays linear instead of
+    copying the whole cotangent for each element. No other contribution may be a view of `y_bar`.
+    """
+
+    y_bar: Variable
+    primitive: Primitive
+    operands: tuple[Variable, ...]
+    params: Params
+
+
+Contribution: TypeAlias = Variable | Indexed | Updated | None
 
 
 class Derivative(Protocol):
