@@ -11,7 +11,7 @@ from wengert.ad.reverse import CotangentTable, add_hook, vjp
 from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.variable import Variable
 from wengert.ops.exponential import exp, sin
-from wengert.ops.indexing import slice_p
+from wengert.ops.indexing import slice_p, slice_set_p
 from wengert.ops.reduce import sum
 
 ops = public_functions()
@@ -20,6 +20,26 @@ X = np.array([[0.3, -0.7, 1.1], [0.2, 0.9, -0.4]])
 
 def leaf(value) -> Variable:
     return Variable(np.array(value), requires_grad=True)
+
+
+def _set_rows(table: Variable, y: Variable) -> Variable:
+    """Set the rows of `table` in turn, one of them to what another was."""
+    first, second = ({"key": (i,)} for i in range(2))
+    table = bind(slice_set_p, (table, bind(slice_p, (y,), second)), first)
+    table = bind(slice_set_p, (table, bind(slice_p, (table,), first)), second)
+    return bind(slice_set_p, (table, bind(slice_p, (table,), {"key": (1, 2)})), {"key": (0, 0)})
+
+
+def _all_stages(table: Variable, y: Variable, x: Variable) -> Variable:
+    total = table
+    for i in range(2):
+        table = bind(slice_set_p, (table, bind(slice_p, (y,), {"key": (i,)})), {"key": (i,)})
+        total = total + table * x
+    return total + table
+
+
+def _set_to_itself(table: Variable) -> Variable:
+    return bind(slice_set_p, (table, table), {"key": (slice(None),)}) + table
 
 
 # Programs whose rules hand one cotangent, or views of it, to several variables.
@@ -47,6 +67,11 @@ SHARING = {
     "joined": lambda x, y: (
         bind(slice_p, (ops.concat((x, y, x)),), {"key": (slice(1, 3),)}) + x + x + y
     ),
+    "parts are set": lambda x, y: _set_rows(sin(x), y) + x,
+    "parts are set and kept": lambda x, y: _all_stages(sin(x), y, x),
+    "all is set": lambda x, y: bind(slice_set_p, (x * y, sin(y)), {"key": (slice(None),)}) + x,
+    "set to itself": lambda x, y: _set_to_itself(x * y),
+    "set after many uses": lambda x, y: (x * y + x) * y + _set_rows(x + y, x) + (x + y),
     "padded": lambda x, y: (
         bind(slice_p, (ops.pad(x + y, 1),), {"key": (slice(1, 3), slice(0, 3))}) + x + y + x
     ),
@@ -198,6 +223,21 @@ def test_output_that_is_the_input_gives_the_seed_back():
     (x_bar,), _ = vjp([x, x + x], [seed, seed], [x])
     np.testing.assert_array_equal(x_bar.value, np.full(X.shape, 9.0))
     np.testing.assert_array_equal(seed.value, np.full(X.shape, 3.0))
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_cotangent_that_somebody_else_sees_is_not_taken_over(hooked):
+    x, y, seen = leaf(X), leaf(X[0]), []
+    table = bind(slice_set_p, (sin(x), y), {"key": (0,)})
+    out = bind(slice_set_p, (table, y), {"key": (1,)})
+    if hooked:
+        add_hook(table, seen.append)
+        add_hook(out, seen.append)
+    asked = [x] if hooked else [x, table, out]
+    bars, _ = vjp([out + out * out], [Variable(np.ones_like(X))], asked)
+    slope = 1 + 2 * np.array([X[0], X[0]])
+    for bar, without in zip([*bars, *reversed(seen)], ([[0], [0]], [[1], [0]], 1), strict=True):
+        np.testing.assert_allclose(bar.value, slope * without * (np.cos(X) ** (bar is bars[0])))
 
 
 def test_no_path_gives_none():

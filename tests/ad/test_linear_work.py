@@ -15,7 +15,7 @@ from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.variable import Variable
 from wengert.graph.verify import verify
 from wengert.ops.exponential import cos, sin
-from wengert.ops.indexing import slice_p
+from wengert.ops.indexing import slice_p, slice_set_p
 from wengert.ops.reduce import sum
 
 ops = public_functions()
@@ -158,9 +158,10 @@ def sum_of_squares(x: Variable, count: int) -> Variable:
 
 
 class Spy:
-    """Counts what the backward pass adds into, and where."""
+    """Counts what the backward pass changes in place by one primitive, and where."""
 
-    def __init__(self, monkeypatch) -> None:
+    def __init__(self, monkeypatch, primitive="slice_add") -> None:
+        self.primitive = primitive
         self.buffers: list[int] = []
         self.copies = 0
         monkeypatch.setattr(reverse_module, "bind_inplace", self.bind_inplace)
@@ -168,7 +169,7 @@ class Spy:
 
     def bind_inplace(self, primitive, inputs, params=None):
         y = bind_inplace(primitive, inputs, params or {})
-        if primitive.name == "slice_add":
+        if primitive.name == self.primitive:
             self.buffers.append(y.value.ctypes.data)
         return y
 
@@ -211,6 +212,48 @@ def test_a_loop_over_elements_in_a_graph_is_linear():
         for n in (50, 100, 150)
     ]
     assert work[2] - work[1] == work[1] - work[0]
+
+
+# --- an array that is filled, element by element --------------------------------------------------
+
+
+def filled(x: Variable, count: int) -> Variable:
+    """Return the sums of the elements of `x` before each and its square."""
+    table = x * 0.0
+    for i in range(count):
+        element = bind(slice_p, (x,), {"key": (i,)})
+        value = element * element
+        if i:
+            value = value + bind(slice_p, (table,), {"key": (i - 1,)})
+        table = bind_inplace(slice_set_p, (table, value), {"key": (i,)})
+    return table
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_a_loop_that_fills_an_array_is_pulled_back_in_one_buffer(monkeypatch, record):
+    n = 5_000
+    x = leaf(np.linspace(-1, 1, n))
+    y = filled(x, n)
+    spy = Spy(monkeypatch, "slice_set")
+    seed = Variable(np.ones(n), requires_grad=record)
+    (x_bar,), _ = vjp([y], [seed], [x])
+    np.testing.assert_allclose(x_bar.value, 2 * x.value * np.arange(n, 0, -1), rtol=1e-15)
+    np.testing.assert_array_equal(seed.value, np.ones(n))
+    assert len(spy.buffers) == n - 1  # the first one copies the seed
+    assert len(set(spy.buffers)) == 1
+
+
+def test_a_loop_that_fills_an_array_allocates_linear_memory():
+    n = 3_000
+    x = leaf(np.linspace(-1, 1, n))
+    y = filled(x, n)
+    tracemalloc.start()
+    try:
+        vjp([y], [Variable(np.ones(n))], [x])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < n * 2_000, f"{peak} bytes: a full array for each element would be {8 * n * n}"
 
 
 def test_second_order_through_elements():

@@ -85,6 +85,14 @@ def test_what_is_kept_has_a_limit_and_the_oldest_goes(monkeypatch):
     assert buffers._kept.nbytes == 0
 
 
+def test_a_full_store_gives_up_no_more_than_it_must(monkeypatch):
+    monkeypatch.setattr(buffers, "_MOST", 3 << 20)
+    for _ in range(5):
+        recycle([Variable(np.zeros((1, 1 << 18), np.float32))])
+    assert buffers._kept.nbytes == 3 << 20
+    assert [len(arrays) for arrays in buffers._kept.arrays.values()] == [3]
+
+
 def test_threads_keep_their_arrays_apart():
     recycle([large()])
     found = []

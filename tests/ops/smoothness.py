@@ -16,6 +16,8 @@ from wengert.ops.derivatives import Elementwise
 GRID = (-3.0, -2.5, -2.0, -1.5, -1.0, -0.5, -0.1, 0.0, 0.1, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 6.0)
 STEP = 1e-5
 CLOSE = 1e-6
+JUMP = min(abs(n) for n in GRID if n) / 2
+"""What is more is a jump: a remainder jumps by its divisor, which is a number of the grid."""
 
 
 def elementwise_params(primitive: Primitive, samples: list[Sample]) -> list[Mapping[str, Any]]:
@@ -67,9 +69,10 @@ class Points:
             half, whole = self._moved(i, step / 2) - self.value, self._moved(i, step) - self.value
             return (4 * half - whole) / abs(step)
 
-    def jump(self, i: int) -> Array:
+    def step(self, i: int, step: float) -> Array:
+        """Return how far the value is from that at a distance of `step`."""
         with np.errstate(invalid="ignore"):
-            return np.abs(self._moved(i, STEP) - self._moved(i, -STEP))
+            return np.abs(self._moved(i, step) - self.value)
 
     def hits(self, declared: Nonsmooth) -> Array:
         xs = variables(self.xs)
@@ -116,13 +119,19 @@ def _check_kink(points: Points, declared: Nonsmooth, hits: Array) -> None:
 
 
 def _check_jump(points: Points, hits: Array) -> None:
+    """The slope is that of the side which the value belongs to; 0 if it belongs to none."""
     name = points.primitive.name
-    jumps = np.max([points.jump(i)[hits] for i in range(len(points.xs))], axis=0)
-    assert (jumps > 0.05).all(), f"{name}: does not jump where it says so, by {jumps}"
-    for slope, left, right in zip(points.slopes, points.left, points.right, strict=True):
-        sides = np.stack([np.zeros(slope.shape), left, right])[:, hits]
-        chosen = (np.abs(sides - slope[hits]) <= CLOSE * (1 + np.abs(slope[hits]))).any(axis=0)
-        assert chosen.all(), f"{name}: the slope at a jump is {slope[hits]}, not 0 or of one side"
+    operands = range(len(points.xs))
+    belongs = [[points.step(i, step) <= JUMP for step in (-STEP, STEP)] for i in operands]
+    jumps = ~np.all(belongs, axis=(0, 1))
+    assert jumps[hits].all(), f"{name}: does not jump where it says so"
+    for i, (left, right) in enumerate(belongs):
+        chosen = np.where(right, points.right[i], np.where(left, points.left[i], 0.0))[hits]
+        slope = points.slopes[i][hits]
+        wrong = ~(np.abs(slope - chosen) <= CLOSE * (1 + np.abs(chosen)))
+        assert not wrong.any(), (
+            f"{name}: operand {i}: the slope at a jump is {slope[wrong]}, not {chosen[wrong]}"
+        )
 
 
 def _check_unbounded(points: Points, declared: Nonsmooth, hits: Array) -> None:

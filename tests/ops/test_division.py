@@ -10,6 +10,8 @@ import pytest
 
 import wengert as wg
 from tests.tensor.shared import close
+from wengert.graph.primitive import registry
+from wengert.graph.variable import Variable
 
 NUMBERS = [7.5, -7.5, 6.0, -6.0, 0.0, -0.0, 0.3, 1e30, -1e-30, np.inf, -np.inf, np.nan, 0.1, 2.0]
 PAIRS = np.array(list(itertools.product(NUMBERS, repeat=2))).T
@@ -185,3 +187,14 @@ def test_exclusive_or_and_what_is_finite():
         for a in (numbers, numbers.astype(np.float32), np.array([1, 2])):
             for found in ways(getattr(wg, name), a):
                 np.testing.assert_array_equal(found, getattr(np, name)(a))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["floor_divide", "remainder"])
+def test_jumps_are_told_from_what_is_only_near(name, dtype):
+    jumps = registry[name].nonsmooth[0].where
+    multiples = np.array([0, 0.3, 6, -4, 5e5, -0.0], dtype), np.array([2, 0.1, 3, 2, 1, -7], dtype)
+    others = np.array([1e-20, -1e-20, 1e-3, 2.999, 4], dtype), np.array([1, 1, 7, 1, 3], dtype)
+    for (x, y), jumping in ((multiples, True), (others, False)):
+        found = jumps(None, Variable(x), Variable(y)).value
+        assert (found == jumping).all(), (x[found != jumping], y[found != jumping])

@@ -49,5 +49,23 @@ def test_forms(case):
     np.testing.assert_allclose(batched.numpy(), wide, rtol=1e-12)
 
 
+@pytest.mark.parametrize("case", FORMS, ids=lambda case: f"{case[0]}{case[1:]}")
+def test_derivatives_of_forms(case):
+    """An einsum is linear in each operand: its differential is itself, of a direction."""
+    spec, *shapes = case
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    plain = spec.replace(" ", "")
+    weights = np.asarray(rng.standard_normal(np.shape(np.einsum(plain, *arrays))))
+    gradients = wg.grad(
+        lambda *xs: wg.sum(wg.einsum(spec, *xs) * weights), argnums=tuple(range(len(shapes)))
+    )(*map(wg.asarray, arrays))
+    for place, gradient in enumerate(gradients):
+        direction = np.asarray(rng.standard_normal(shapes[place]))
+        moved = [direction if i == place else a for i, a in enumerate(arrays)]
+        expected = np.sum(np.einsum(plain, *moved) * weights)
+        np.testing.assert_allclose(np.sum(gradient.numpy() * direction), expected, rtol=1e-11)
+
+
 def test_a_trace_differentiated():
     assert wg.grad(lambda x: wg.einsum("ii", x))(wg.ones((2, 2))).tolist() == [[1, 0], [0, 1]]

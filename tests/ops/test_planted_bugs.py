@@ -226,6 +226,16 @@ def _at_zero(y: Variable, x: Variable) -> Variable:
     return compare.equal(x, 0.0)
 
 
+def _one_between_multiples(z: Variable, x: Variable, y: Variable) -> Variable:
+    return compare.not_equal(z, 0.0)
+
+
+def _next_quotient(z: Variable, x: Variable, y: Variable) -> Variable:
+    """Return the slope on the other side of a multiple, where the remainder is not the value."""
+    slope = REGISTRY["remainder"].derivative.partials[1](z, x, y)
+    return compare.where(compare.equal(z, 0.0), slope + 1.0, slope)
+
+
 @pytest.mark.parametrize(
     ("primitive", "message"),
     [
@@ -236,6 +246,9 @@ def _at_zero(y: Variable, x: Variable) -> Variable:
         (_replace("log", nonsmooth=REGISTRY["log"].nonsmooth[:1]), "undeclared infinity"),
         (_slopes("relu", lambda y, x: compare.greater_equal(x, 0.0)), "slope chosen"),
         (_slopes("sign", lambda y, x: 1), "slope at a jump"),
+        (_slopes("floor", compare.equal), "operand 0: the slope at a jump"),
+        (_slopes("remainder", _one_between_multiples, 0), "operand 0: the slope at a jump"),
+        (_slopes("remainder", 1, _next_quotient), "operand 1: the slope at a jump"),
         (
             _replace("maximum", derivative=REGISTRY["minimum"].derivative),
             "nothing is declared",

@@ -262,6 +262,10 @@ def test_arange_has_the_dtype_that_is_asked_for():
         assert found.dtype == dtype
         assert found.tolist() == np.arange(0, 3, 0.5).astype(dtype).tolist()
         assert wg.arange(1, 7, 2, dtype=dtype).tolist() == [1, 3, 5]
+    assert wg.arange(5, 0, -2, dtype=np.uint8).tolist() == [5, 3, 1]
+    for start, step in ((-2, 2), (3, -2)):
+        with pytest.raises(DTypeError, match="the number -2 does not fit uint8"):
+            wg.arange(start, 3 * step, step, dtype=np.uint8)
     for stop in (3, np.int64(3), np.uint8(3)):
         assert wg.arange(stop).dtype == wg.arange(0, stop, 1).dtype == wg.int64
     assert wg.arange(2.0).dtype == wg.float32

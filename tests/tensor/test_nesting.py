@@ -126,3 +126,103 @@ def test_derivatives_of_a_polynomial_to_the_sixth_order():
 
 def forward_derivative(f):
     return lambda x: wg.jvp(f, (x,), (wg.ones_like(x),))[1]
+
+
+# --- What a function gives besides its value ------------------------------------------------------
+
+
+def _through_state(transform):
+    def beside(f, x):
+        state = wg.zeros_like(x)
+
+        def stores(x):
+            value, kept = f(x)
+            state.copy_(kept)
+            return value
+
+        transform(stores)(x)
+        return state
+
+    return beside
+
+
+def _jvp(f, has_aux=False):
+    return lambda x: wg.jvp(f, (x,), (x,), has_aux=has_aux)
+
+
+def _vjp(f, has_aux=False):
+    return lambda x: wg.vjp(f, x, has_aux=has_aux)
+
+
+BESIDE = {
+    "grad": lambda f, x: wg.grad(f, has_aux=True)(x)[1],
+    "value_and_grad": lambda f, x: wg.value_and_grad(f, has_aux=True)(x)[0][1],
+    "vjp": lambda f, x: _vjp(f, True)(x)[2],
+    "jvp": lambda f, x: _jvp(f, True)(x)[2],
+    "jacobian": lambda f, x: wg.jacobian(f, has_aux=True)(x)[1],
+    "state, grad": _through_state(wg.grad),
+    "state, vjp": _through_state(_vjp),
+    "state, jvp": _through_state(_jvp),
+    "state, jacobian": _through_state(wg.jacobian),
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+def test_an_outer_derivative_passes_through_what_an_inner_function_gives_besides(beside):
+    """The value does not depend on the outer variable: only what comes with it does."""
+
+    def outer(y, x):
+        def inner(x):
+            shared = x * x
+            return wg.sum(shared), shared * y * y
+
+        return wg.sum(beside(inner, x) * WEIGHTS)
+
+    x, y = wg.tensor(X), wg.tensor(V)
+    expected = 2 * X * X * V * WEIGHTS
+    found = wg.grad(outer)(y, x)
+    close(found, expected, 1e-12)
+    assert not found.requires_grad
+    close(wg.jvp(lambda y: outer(y, x), (y,), (y,))[1], np.sum(expected * V), 1e-12)
+    close(wg.compile(wg.grad(outer))(y, x), expected, 1e-12)
+    leaf = wg.tensor(V, requires_grad=True)
+    outer(leaf, x).backward()
+    close(leaf.grad, expected, 1e-12)
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "compiled"])
+def test_results_hold_nothing_of_inner_transforms_that_have_ended(traced):
+    x = wg.tensor(X)
+    for inner in (
+        lambda y: wg.vjp(lambda x: x * x * y, x)[0],
+        lambda y: wg.jvp(lambda x: x * x * y, (x,), (x,))[0],
+        lambda y: wg.value_and_grad(lambda x: wg.sum(x * x * y))(x)[0],
+    ):
+        gradient = wg.grad(lambda y, inner=inner: wg.sum(inner(y)))
+        found = (wg.compile(gradient) if traced else gradient)(wg.tensor(V))
+        close(found, X * X, 1e-12)
+        assert not found.requires_grad
+
+
+def test_a_backward_pass_inside_ends_what_a_function_gives_besides():
+    def f(x):
+        inner = wg.sum(x * x)
+        inner.backward()
+        return wg.sum(x), inner
+
+    gradient, beside = wg.grad(f, has_aux=True)(wg.tensor(X))
+    close(gradient, np.ones(4), 0)
+    assert not beside.requires_grad
+
+
+def test_what_a_differentiated_function_stores_elsewhere_cannot_be_differentiated():
+    stored = []
+
+    def f(x):
+        stored.append(x * x)
+        return wg.sum(stored[0])
+
+    wg.grad(f)(wg.tensor(X))
+    close(stored[0].detach(), X * X, 1e-12)
+    with pytest.raises(wg.GraphFreedError, match=r"return it with has_aux=True"):
+        wg.sum(stored[0]).backward()

@@ -16,7 +16,7 @@ from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.buffers import recycle
 from wengert.graph.errors import ShapeError
 from wengert.graph.mode import THREAD
-from wengert.graph.primitive import Indexed
+from wengert.graph.primitive import Indexed, Updated
 from wengert.graph.variable import Operation, Variable
 from wengert.ops.arithmetic import add_p
 from wengert.ops.derivatives import zeros_like
@@ -50,10 +50,11 @@ class CotangentTable:
 
     A buffer that the table made is owned by it and is added to in place; a cotangent that came
     from a rule may be shared and is never written to. Contributions that touch a part of a
-    variable are added into that part.
+    variable are added into that part. The buffer of a cotangent that was just taken can be taken
+    over by a contribution that is this cotangent but for a part.
     """
 
-    __slots__ = ("_any_hooks", "_bars", "_closes", "_keep", "_owned", "_seen")
+    __slots__ = ("_any_hooks", "_bars", "_closes", "_keep", "_owned", "_seen", "_spare")
 
     def __init__(self, keep: Sequence[Variable] = (), closes: bool = False) -> None:
         self._closes = closes
@@ -62,12 +63,15 @@ class CotangentTable:
         self._bars: dict[Variable, Variable] = {}
         self._owned: set[Variable] = set()
         self._seen: set[Variable] = set()
+        self._spare = 0  # the identity of a cotangent that was taken with its buffer
 
-    def add(self, x: Variable, contribution: Variable | Indexed) -> None:
+    def add(self, x: Variable, contribution: Variable | Indexed | Updated) -> None:
         """Add to the cotangent of `x`."""
         known = self._bars.get(x)
         if isinstance(contribution, Indexed):
             self._add_part(x, known, contribution)
+        elif isinstance(contribution, Updated):
+            self._add_updated(x, known, contribution)
         elif known is None:
             self._bars[x] = contribution
         elif x in self._owned:
@@ -82,6 +86,12 @@ class CotangentTable:
             self._owned.add(x)
         apply = bind_inplace if x in self._owned else bind
         self._bars[x] = apply(part.primitive, (known, *part.operands), part.params)
+        self._owned.add(x)
+
+    def _add_updated(self, x: Variable, known: Variable | None, updated: Updated) -> None:
+        apply = bind_inplace if id(updated.y_bar) == self._spare else bind
+        made = apply(updated.primitive, (updated.y_bar, *updated.operands), updated.params)
+        self._bars[x] = made if known is None else bind_inplace(add_p, (made, known))
         self._owned.add(x)
 
     def get(self, x: Variable) -> Variable | None:
@@ -105,14 +115,18 @@ class CotangentTable:
 
     def take(self, x: Variable) -> Variable | None:
         """Return the cotangent of `x`, as `get`, and forget it unless it is to be kept."""
+        self._spare = 0
         if self._keep and x in self._keep:
             return self.get(x)
         bar = self._bars.pop(x, None)
-        if self._owned:
-            self._owned.discard(x)
-        if self._any_hooks and bar is not None:
+        if bar is None:
+            return None
+        if self._any_hooks:
             bar = self._hooked(x, bar)
             self._bars.pop(x, None)
+        if x in self._owned:
+            self._owned.remove(x)
+            self._spare = id(bar)  # a reference would keep it from being recycled
         return bar
 
     def finish(self) -> None:

@@ -10,7 +10,7 @@ from wengert.graph.bind import bind
 from wengert.graph.errors import GraphFreedError
 from wengert.graph.mode import THREAD
 from wengert.graph.source import describe
-from wengert.graph.variable import Operation, Variable, next_serial
+from wengert.graph.variable import Leaf, Operation, Variable, next_serial
 from wengert.ops.shape import alias_p, stop_gradient
 
 
@@ -33,6 +33,20 @@ class Tape(NamedTuple):
     open: bool
 
 
+class Isolated(Variable):
+    """A variable that a transform differentiates by, without an operation that made it.
+
+    Attributes
+    ----------
+    serial : int
+        When it was made, in the order of operations.
+    """
+
+    __slots__ = ("serial",)
+
+    serial: int
+
+
 def isolate(x: Variable) -> Variable:
     """Return a fresh variable equal to `x`, for a transform to differentiate by.
 
@@ -40,7 +54,9 @@ def isolate(x: Variable) -> Variable:
     at it, and other uses of `x` stay apart.
     """
     if x.value is not None and not x.requires_grad:
-        return Variable(x.value, requires_grad=True)
+        fresh = Isolated(x.value, requires_grad=True)
+        fresh.serial = next_serial()
+        return fresh
     alias: Variable = bind(alias_p, (x,))
     alias.requires_grad = True
     return alias
@@ -103,13 +119,24 @@ def record_tape(
                 hit = True
             elif x.requires_grad:
                 everything = False
-                is_open = is_open or x not in inside
+                is_open = is_open or (x not in inside and not _is_spent(x, since))
         if hit:
             reached.update(made)
     is_open = is_open or any(
-        y.requires_grad and y not in inside and y not in chosen for y in outputs
+        y.requires_grad and y not in inside and y not in chosen and not _is_spent(y, since)
+        for y in outputs
     )
     return Tape(results, None if everything else reached, is_open)
+
+
+def _is_spent(x: Variable, since: int) -> bool:
+    """Tell whether a transform that has ended since differentiated by `x`, which nobody else can.
+
+    Such variables are left in what it gave besides the derivative: a value, or `aux`.
+    """
+    if isinstance(x, Isolated):
+        return 0 < since < x.serial
+    return x.op is not None and 0 < since < x.op.serial and not isinstance(x, Leaf)
 
 
 def _walk(outputs: Sequence[Variable], since: int) -> list[Variable]:
@@ -145,5 +172,6 @@ def _freed(op: Operation) -> GraphFreedError:
         f"backward: the graph of {op.primitive.name}{' at ' + line if line else ''} was freed by "
         "an earlier backward pass. If a value is used in several losses, add the losses and call "
         "backward once, or pass retain_graph=True to the earlier call; if it was made outside a "
-        "loop, make it anew in each iteration or detach it."
+        "loop, make it anew in each iteration or detach it; if it was stored by a function that "
+        "wg.grad differentiated, return it with has_aux=True."
     )

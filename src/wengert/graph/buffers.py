@@ -22,7 +22,7 @@ from wengert.graph.variable import Variable
 SMALL = 1 << 14
 """Bytes below which the system's allocator is quicker."""
 _MOST = 1 << 26
-"""Bytes that a thread keeps at most; the oldest go first."""
+"""Bytes that a thread keeps at most; the shapes that came first go first."""
 
 
 class _Kept(threading.local):
@@ -87,8 +87,7 @@ def _keep(value: Array) -> None:
     kept.arrays.setdefault((value.shape, value.dtype), []).append(value)
     kept.nbytes += value.nbytes
     while kept.nbytes > _MOST:
-        oldest = next(iter(kept.arrays))
-        kept.nbytes -= sum(array.nbytes for array in kept.arrays.pop(oldest))
+        reuse(*next(iter(kept.arrays)))
 
 
 def _measure() -> int:

@@ -38,7 +38,21 @@ class Indexed(NamedTuple):
     params: Params
 
 
-Contribution: TypeAlias = Variable | Indexed | None
+class Updated(NamedTuple):
+    """The cotangent of the output itself, but for a part that was given another value.
+
+    It is ``primitive(y_bar, *operands, **params)``. The backward pass computes it in the buffer of
+    `y_bar` where that is its own, so that a loop that fills an array stays linear instead of
+    copying the whole cotangent for each element. No other contribution may be a view of `y_bar`.
+    """
+
+    y_bar: Variable
+    primitive: Primitive
+    operands: tuple[Variable, ...]
+    params: Params
+
+
+Contribution: TypeAlias = Variable | Indexed | Updated | None
 
 
 class Derivative(Protocol):
@@ -87,8 +101,9 @@ class Nonsmooth(NamedTuple):
     ----------
     kind : {"kink", "jump", "pole", "domain", "indeterminate"}
         *kink*: Lipschitz, two one-sided derivatives; *jump*: the value jumps and the derivative is
-        taken as 0, or as it is on one side; *pole*: the slope or the value is infinite; *domain*:
-        the function is not defined and gives NaN; *indeterminate*: a product of zero and infinity.
+        that of the side which the value belongs to, or 0 if it belongs to none; *pole*: the slope
+        or the value is infinite; *domain*: the function is not defined and gives NaN;
+        *indeterminate*: a product of zero and infinity.
     where : callable
         ``where(y, *xs, **params)`` in Wengert's own operations: a boolean variable, true at hits.
     interval : tuple of (low, high) or None, or callable

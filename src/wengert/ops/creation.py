@@ -12,6 +12,7 @@ import numpy.typing as npt
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import (
     FLOAT64,
+    INT64,
     Array,
     DType,
     Scalar,
@@ -172,6 +173,8 @@ def arange(
         raise ValueError("arange: step must not be 0.")
     length = max(0, math.ceil((stop - start) / step))
     counting = chosen if whole or chosen.kind == "f" else FLOAT64
+    if whole and chosen.kind == "u" and step < 0 <= start + (length - 1) * step:
+        counting = INT64  # the step does not fit, the numbers do
     counted: Variable = bind(iota_p, (), {"length": length, "dtype": counting})
     if step != 1:
         counted = counted * _plain(step)

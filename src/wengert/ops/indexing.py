@@ -16,7 +16,16 @@ import numpy as np
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import IndexRangeError, ShapeError
-from wengert.graph.primitive import Indexed, Outputs, Params, Primitive, Sample, register
+from wengert.graph.primitive import (
+    Contribution,
+    Indexed,
+    Outputs,
+    Params,
+    Primitive,
+    Sample,
+    Updated,
+    register,
+)
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_indexing, lower_views
 from wengert.ops.batching import shift, with_batch
@@ -130,6 +139,17 @@ def _slice_set_inplace(buffer: Array, update: Array, key: Key) -> Array:
     return buffer
 
 
+def _transpose_slice_set(
+    y_bar: Variable, xs: tuple[Variable, ...], needed: Sequence[bool], key: Key
+) -> list[Contribution]:
+    part: Variable | None = emit("slice", y_bar, key=key) if needed[1] else None
+    if not needed[0]:
+        return [None, part]
+    if part is not None and part.value is not None:
+        part.value = part.value.copy()  # no view: the buffer may be changed
+    return [Updated(y_bar, slice_set_p, (zeros_like(xs[1]),), {"key": key}), part]
+
+
 def _slice_update_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
     for shape, key in _KEY_CASES:
         buffer = normal(rng, shape).astype(dtype)
@@ -164,13 +184,7 @@ slice_set_p = register(
         infer=_infer_slice_update("slice_set"),
         evaluate=lambda buffer, update, key: _slice_set_inplace(buffer.copy(), update, key),
         inplace=_slice_set_inplace,
-        derivative=Linear(
-            lambda y_bar, xs, needed, key: [
-                emit("slice_set", y_bar, zeros_like(xs[1]), key=key) if needed[0] else None,
-                emit("slice", y_bar, key=key) if needed[1] else None,
-            ],
-            arity=2,
-        ),
+        derivative=Linear(_transpose_slice_set, arity=2),
         batch=_batch_key,
         samples=_slice_update_samples,
         lower=lower_views.part_set,

@@ -24,7 +24,6 @@ from wengert.ops.define import (
     unary_samples,
 )
 from wengert.ops.derivatives import Partial
-from wengert.ops.extrema import maximum
 from wengert.ops.lowering import Expression, Expressions, Scalar, elementwise, function
 
 
@@ -62,12 +61,12 @@ def _dividing(name: str, ufunc: np.ufunc) -> Callable[[Array, Array], Any]:
 
 
 def _at_multiple(z: Variable, x: Variable, y: Variable) -> Variable:
-    """Tell whether `x` is a multiple of `y` other than 0, as far as rounding lets it be told."""
+    """Tell whether `x` is a multiple of `y`, not 0, as far as rounding lets it be told."""
     del z
     quotient = divide(x, y)
     distance = absolute(quotient - round(quotient))
     rounding = 4.0 * float(np.spacing(x.dtype.type(1)))
-    near = compare.less_equal(distance, maximum(absolute(quotient), 1.0) * rounding)
+    near = compare.less_equal(distance, absolute(quotient) * rounding)
     return compare.logical_and(near, compare.not_equal(y, 0.0))
 
 

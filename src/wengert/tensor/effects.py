@@ -107,6 +107,25 @@ def written() -> Iterator[dict[int, weakref.ref[Tensor]]]:
             before.update(cells)
 
 
+def made_since(cells: Mapping[int, weakref.ref[Tensor]], since: int) -> list[Tensor]:
+    """Return the cells that are bound to what a derivative may pass through, made after `since`.
+
+    Parameters
+    ----------
+    cells : mapping
+        What `written` collected.
+    since : int
+        A serial number.
+    """
+    found = []
+    for reference in cells.values():
+        cell = reference()
+        op = None if cell is None else cell._read().op
+        if cell is not None and op is not None and op.serial > since and cell.requires_grad:
+            found.append(cell)
+    return found
+
+
 def close_cells(cells: Mapping[int, weakref.ref[Tensor]], since: int) -> None:
     """Cut the cells that a transform's function wrote off from the variables of the transform.
 
@@ -117,13 +136,8 @@ def close_cells(cells: Mapping[int, weakref.ref[Tensor]], since: int) -> None:
     since : int
         A serial number taken before the function ran.
     """
-    for reference in cells.values():
-        cell = reference()
-        variable = None if cell is None else cell._read()
-        if cell is None or variable is None or not variable.requires_grad:
-            continue
-        if variable.op is not None and variable.op.serial > since:
-            cell._bind(close_off(variable))
+    for cell in made_since(cells, since):
+        cell._bind(close_off(cell._read()))
 
 
 class Structure:

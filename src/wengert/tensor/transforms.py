@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from wengert.ad import forward, reverse
-from wengert.ad.tape import close_off, horizon, isolate
-from wengert.graph.errors import DTypeError, ShapeError
+from wengert.ad.tape import close_off, horizon, isolate, record_tape
+from wengert.graph.errors import DTypeError, GraphFreedError, ShapeError
 from wengert.graph.mode import recording
 from wengert.graph.variable import Variable
 from wengert.ops.convert import as_variable
 from wengert.ops.creation import full
 from wengert.ops.derivatives import zeros_like
 from wengert.tensor import pytree
-from wengert.tensor.effects import close_cells, written
+from wengert.tensor.effects import close_cells, made_since, written
 from wengert.tensor.tensor import Tensor, operand
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +35,10 @@ def read(x: Any) -> Variable:
 
 
 class Primal(NamedTuple):
-    """A function's run on fresh variables, ready to be differentiated."""
+    """A function's run on fresh variables, ready to be differentiated.
+
+    `beside` tells whether `aux`, or a cell that the function wrote, depends on variables outside.
+    """
 
     originals: list[Variable]
     fresh: list[Variable]
@@ -45,11 +48,20 @@ class Primal(NamedTuple):
     result: Any
     aux: Any
     cells: dict[int, weakref.ref[Tensor]]
+    beside: bool
 
-    def close_effects(self, is_open: bool) -> None:
-        """Cut the cells that were written off from the fresh variables, as results are."""
+    def close(self, is_open: bool) -> Any:
+        """Cut the cells that were written off from the fresh variables, as results are.
+
+        Returns
+        -------
+        any
+            `aux`, cut off likewise.
+        """
+        is_open = is_open or self.beside
         if not is_open:
             close_cells(self.cells, self.since)
+        return _closed(self.aux, is_open)
 
 
 def _positions(name: str, argnums: Argnums, count: int) -> tuple[int, ...]:
@@ -92,7 +104,21 @@ def run(
         if not isinstance(result, tuple) or len(result) != 2:  # noqa: PLR2004
             raise TypeError(f"{name}: with has_aux=True the function must return (value, aux).")
         result, aux = result
-    return Primal(originals, fresh, specs, counts, since, result, aux, cells)
+    others = [*_tensors_in(aux), *made_since(cells, since)]
+    beside = _captures([x._read() for x in others], fresh, since) if others else False
+    return Primal(originals, fresh, specs, counts, since, result, aux, cells, beside)
+
+
+def _tensors_in(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def _captures(outputs: Sequence[Variable], fresh: Sequence[Variable], since: int) -> bool:
+    """Tell whether a later derivative may pass through `outputs` to variables from outside."""
+    try:
+        return record_tape(outputs, fresh, since).open
+    except GraphFreedError:  # by a backward pass of the function's own: it ends there
+        return False
 
 
 def _differentiable(name: str, position: int, leaf: Any) -> Variable:
@@ -112,7 +138,7 @@ def _differentiable(name: str, position: int, leaf: Any) -> Variable:
     return variable
 
 
-def closed(tree: Any, is_open: bool) -> Any:
+def _closed(tree: Any, is_open: bool) -> Any:
     """Return a result as tensors, cut off from the fresh variables unless something is outside."""
 
     def close(leaf: Any) -> Any:
@@ -212,14 +238,14 @@ def value_and_grad(
                 "reduce it, or use wg.jacobian or wg.vjp."
             )
         one = full((), 1, y.dtype)
-        bars, is_open = reverse.vjp([y], [one], primal.fresh, primal.since, free=True)
+        bars, is_open = reverse.vjp([y], [one], primal.fresh, primal.since, free=not primal.beside)
         grads = [
             zeros_like(x) if bar is None else bar for x, bar in zip(primal.fresh, bars, strict=True)
         ]
         gradient = _tree_per_argument(primal, _wrapped(grads, is_open), argnums)
         (value,) = _wrapped([y], is_open)
-        primal.close_effects(is_open)
-        return ((value, closed(primal.aux, is_open)) if has_aux else value), gradient
+        aux = primal.close(is_open)
+        return ((value, aux) if has_aux else value), gradient
 
     return wrapped
 
@@ -296,16 +322,12 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
         ]
         return tuple(_tree_per_argument(primal, _wrapped(grads, is_open), argnums))
 
-    is_open = any(x.requires_grad for x in primal.originals) or _captures(outputs, primal)
-    primal.close_effects(is_open)
+    is_open = any(x.requires_grad for x in primal.originals) or _captures(
+        outputs, primal.fresh, primal.since
+    )
+    aux = primal.close(is_open)
     value = pytree.unflatten(spec, _wrapped(outputs, is_open))
-    return (value, pullback, closed(primal.aux, is_open)) if has_aux else (value, pullback)
-
-
-def _captures(outputs: Sequence[Variable], primal: Primal) -> bool:
-    from wengert.ad.tape import record_tape
-
-    return record_tape(outputs, primal.fresh, primal.since).open
+    return (value, pullback, aux) if has_aux else (value, pullback)
 
 
 def _seed(name: str, leaf: Any, like: Variable) -> Variable:
@@ -358,10 +380,10 @@ def jvp(
     y_dots = [
         zeros_like(y) if y_dot is None else y_dot for y, y_dot in zip(outputs, results, strict=True)
     ]
-    primal.close_effects(is_open)
+    aux = primal.close(is_open)
     value = pytree.unflatten(spec, _wrapped(outputs, is_open))
     tangent = pytree.unflatten(spec, _wrapped(y_dots, is_open))
-    return (value, tangent, closed(primal.aux, is_open)) if has_aux else (value, tangent)
+    return (value, tangent, aux) if has_aux else (value, tangent)
 
 
 def _paired(

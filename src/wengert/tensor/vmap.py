@@ -26,7 +26,6 @@ from wengert.tensor.transforms import (
     Argnums,
     _output,
     _tree_per_argument,
-    closed,
     grad,
     read,
     run,
@@ -248,10 +247,10 @@ def jacobian(
         forwards = mode == "forward" or (mode == "auto" and count_in < count_out)
         blocks = (_forward if forwards else _reverse)(outputs, primal.fresh, primal.since)
         is_open = any(block.requires_grad for row in blocks for block in row)
-        primal.close_effects(is_open)
+        aux = primal.close(is_open)
         rows = [_tree_per_argument(primal, [Tensor(b) for b in row], argnums) for row in blocks]
         result = pytree.unflatten(spec, rows)
-        return (result, closed(primal.aux, is_open)) if has_aux else result
+        return (result, aux) if has_aux else result
 
     return wrapped
 
