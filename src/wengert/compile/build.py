@@ -77,7 +77,7 @@ def build(
     effects = _effects(run)
     outputs = drop_aliases(run.outputs)
     graph = Graph(run.inputs, outputs, name)
-    held = survey.held(trace, run.places)
+    held = survey.held(trace)
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards

@@ -11,7 +11,7 @@ import functools
 import operator
 import types
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -150,22 +150,14 @@ class Survey:
         children = (edge.child for found in self._edges.values() for edge in found)
         return [*self._nodes.values(), *children]
 
-    def held(self, trace: Trace, stand_ins: Container[int]) -> Held:
-        """Return the places through which the function reached what it read in `trace`.
-
-        Parameters
-        ----------
-        trace : Trace
-            Its trace.
-        stand_ins : container of int
-            The identities of the cells that stood for arguments: modules with such are copies.
-        """
+    def held(self, trace: Trace) -> Held:
+        """Return the places through which the function reached what it read in its trace."""
         wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
         wanted |= {id(cell) for cell, _ in trace.grads_known}
         wanted |= {id(write.cell) for write in trace.writes}
         wanted |= {id(way.cell) for way, _ in trace.same}
         wanted |= {id(module) for module in trace.used}
-        self._walk(x for x in trace.used if not any(id(part) in stand_ins for part in _parts(x)))
+        self._walk(trace.used)
         relevant = self._leading_to(wanted)
         places = [
             _Place(edge.read, edge.child, edge.label)

@@ -307,7 +307,7 @@ class Tensor(Methods, Cell):
         return Tensor(power.power(operand(other), self._read()))
 
     def __ipow__(self, other: TensorLike) -> Self | Tensor:
-        return self ** other if self._is_number() else self.pow_(other)
+        return self**other if self._is_number() else self.pow_(other)
 
     def __matmul__(self, other: TensorLike) -> Tensor:
         return Tensor(contraction.matmul(self._read(), operand(other)))
