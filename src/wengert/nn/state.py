@@ -49,6 +49,11 @@ def collect(module: Module, prefix: str = "") -> dict[str, Tensor]:
 
 def load(module: Module, weights: Mapping[str, Any], strict: bool) -> IncompatibleKeys:
     """Carry out `Module.load_state_dict`."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            f"load_state_dict: needs weights by key, got {type(weights).__name__}; pass what "
+            "state_dict() or load_file() returned."
+        )
     held = collect(module)
     missing = [key for key in held if key not in weights]
     unexpected = [key for key in weights if key not in held]
