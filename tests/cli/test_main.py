@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,44 @@ def test_a_reader_that_leaves_early_is_no_mistake(tmp_path):
     )
     assert piped.stdout == "line,prediction,probability\n"
     assert piped.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize("arguments", [("--help",), ("train", "table.csv", "--target", "y")])
+def test_a_full_disk_behind_the_output_is_one_sentence(tmp_path, arguments):
+    (tmp_path / "table.csv").write_text("x,y\n" + "".join(f"{i},{i * 1.5}\n" for i in range(20)))
+    more = () if arguments == ("--help",) else ("--epochs", "1", "--hidden", "4")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments, *more],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == "Error: The output cannot be written: No space left on device."
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the shell is that of POSIX")
+def test_closed_streams_are_no_mistake(tmp_path):
+    command = " ".join([*COMMAND, "train digits --epochs 1 --hidden 4 --out run >&- 2>&-"])
+    done = subprocess.run(command, shell=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert run("predict", "run", "digits", cwd=tmp_path).returncode == 0
+
+
+def test_a_narrow_terminal_loses_no_number(tmp_path):
+    environment = {**os.environ, "COLUMNS": "20"}
+    arguments = ("train", "digits", "--epochs", "1", "--hidden", "4", "--quiet")
+    done = run(*arguments, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "│ part                 │ accuracy │ cross-entropy │  rows │".replace("│", "┃")
+        in done.stdout
+    )
+    assert "…" not in done.stdout

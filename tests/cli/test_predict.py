@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import shutil
 
 import numpy as np
@@ -124,11 +126,17 @@ def test_remarks_go_to_standard_error_and_can_be_silenced(place):
         (["run", "new.csv", "--out", "new.csv", "--force"], "--out new.csv is the file to"),
         (["run", "new.csv", "--out", "run", "--force"], "--out run exists."),
         (["run", "new.csv", "--out", "no/where.csv"], "--out no/where.csv cannot be written"),
+        (["run", "new.csv", "--out", ""], "--out needs the name of a file."),
+        (
+            ["run", "scored.csv", "--out", "scored.csv", "--force"],
+            "--out scored.csv is the file to",
+        ),
         (["run"], "Missing argument 'DATA'."),
     ],
 )
 def test_bad_input_ends_with_one_sentence(place, arguments, sentence):
     (place / "bare.csv").write_text("size\n1\n")
+    (place / "scored.csv").write_text("size,kind,sold\n1,a,no\n")
     (place / "text.csv").write_text("size,kind\n1,a\nbig,b\n")
     (place / "ragged.csv").write_text("size,kind\n1,a\n2\n")
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
@@ -148,3 +156,36 @@ def test_damaged_weights_are_refused(place, damage):
     sentence = refused(run("run", "new.csv"))
     assert "model.safetensors" in sentence
     assert ("incomplete" if damage == "missing" else "truncated or tampered with") in sentence
+
+
+def test_a_score_without_a_loss_shows_a_dash(place):
+    (place / "strange.csv").write_text("size,kind,sold\n1,a,maybe\n")
+    assert "cross-entropy –, on 1 row" in run("run", "strange.csv").stderr
+
+
+NOT_OURS = {
+    "deep": ("config.json", lambda value: None, "config.json is damaged: it is not JSON."),
+    "no network": (
+        "config.json",
+        lambda value: value | {"network": {}},
+        "do not describe the network in model.safetensors (KeyError: 'inputs'); train it again.",
+    ),
+    "no columns": (
+        "preprocessing.json",
+        lambda value: value | {"columns": []},
+        "do not describe the network in model.safetensors (ValueError: a network of 4 → 8 → 2 for",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_files_that_do_not_fit_together_are_refused(place, name):
+    file, changed, sentence = NOT_OURS[name]
+    path = place / "run" / file
+    value = changed(json.loads(path.read_text()))
+    path.write_text("[" * 100_000 if value is None else json.dumps(value))
+    if file != "config.json":
+        config = json.loads((place / "run" / "config.json").read_text())
+        config["sha256"][file] = hashlib.sha256(path.read_bytes()).hexdigest()
+        (place / "run" / "config.json").write_text(json.dumps(config))
+    assert sentence in refused(run("run", "new.csv"))

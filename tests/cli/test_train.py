@@ -250,3 +250,19 @@ def test_help_states_the_defaults_that_hold(run):
         described = text.split(f"--{name} ")[1].split("--")[0]
         assert f"[default: {value}]" in described, name
     assert defaults.hidden == (256,)
+
+
+def test_a_long_cell_is_shortened(run, write):
+    path = write("x,y", "9" * 5000 + ",1", *(f"{i},{i % 2}" for i in range(30)))
+    message = refused(run("train", path, "--target", "y"))
+    assert f"line 2, column 'x': '{'9' * 40}…' is not finite" in message
+
+
+def test_a_weight_decay_out_of_bounds_is_named(run, write):
+    path = write("x,y", *(f"{i},{i % 2}" for i in range(40)))
+    result = run("train", path, "--target", "y", "--weight-decay", "1e300", "--epochs", "2")
+    assert result.exit_code == 2
+    assert (
+        "try a smaller --lr than 0.001, or a smaller --weight-decay than 1e+300." in result.stderr
+    )
+    assert "RuntimeWarning" not in result.stderr

@@ -113,3 +113,12 @@ def test_a_number_far_beyond_training_is_refused():
     preprocessor = fit_preprocessor(Frame("data", (column,), frame().target), TRAIN)
     with pytest.raises(UserError, match=r"Column 'x' has numbers too large for float32"):
         preprocessor.encode([column])
+
+
+@pytest.mark.parametrize("value", [1e30, 1e17 + 16, 0.1, -3.0])
+def test_a_constant_column_becomes_zeros_however_large_it_is(value):
+    columns = (NumberColumn("size", np.full(7, value)),)
+    target = Target("y", "regression", (), np.arange(7.0))
+    made = fit_preprocessor(Frame("data", columns, target), np.arange(5))
+    assert made.columns[0].scale == 1
+    assert made.encode(columns).tolist() == [[0.0]] * 7

@@ -11,7 +11,7 @@ import pytest
 from tests.graph.shared import F64, constant, leaf, traced
 from wengert.ad.tape import close_off, isolate
 from wengert.graph.bind import bind
-from wengert.graph.errors import TracerError
+from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.graph import Graph, drop_aliases, evaluate, replay
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Aval
@@ -67,7 +67,7 @@ def test_only_one_output_of_several_used():
 
 def test_wrong_number_of_values():
     graph = traced(lambda x, y: x * y, (3,), (3,))
-    with pytest.raises(ValueError, match="argument 2 is shorter"):
+    with pytest.raises(ShapeError, match=r"needs arrays of shapes \[\(3,\), \(3,\)\], got \["):
         graph(X)
 
 

@@ -93,7 +93,7 @@ def test_tensor_of_a_tensor_copies():
 @pytest.mark.parametrize("data", [1j, "text", None, object(), [None], np.float16(1), {1: 2}, "ab"])
 def test_data_that_is_no_array_of_numbers(data):
     with pytest.raises(
-        DTypeError, match=r"dtype (complex128|<U\d|object|float16) is not supported"
+        DTypeError, match=r"dtype (complex128|float16) is not supported|variable of .* is no number"
     ):
         wg.tensor(data)
 

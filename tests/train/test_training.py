@@ -273,3 +273,20 @@ def test_the_default_digits_training_says_what_it_does(capfd):
     quick(digits, epochs=1, progress=True)
     err = capfd.readouterr().err
     assert "Network: 64 → 8 → 10, relu, dropout 0.3: 610 parameters." in err
+
+
+@pytest.mark.parametrize("data", [None, [np.ones((40, 2)), np.arange(40.0)]])
+def test_data_of_another_type(data):
+    with pytest.raises(UserError, match=r"a tuple \(features, targets\), got (NoneType|list)\."):
+        fit(data)
+
+
+def test_one_hidden_layer_by_its_width():
+    data = np.arange(40.0)[:, None], np.arange(40.0)
+    assert fit(data, hidden=3, epochs=1, progress=False).options.hidden == (3,)
+
+
+@pytest.mark.parametrize("choice", [{"activation": None}, {"optimizer": ["adam"]}, {"task": 1}])
+def test_choices_that_are_no_words(choice):
+    with pytest.raises(UserError, match=r"must be \w+(, \w+)? or \w+, got"):
+        fit("digits", **choice)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -20,13 +23,16 @@ class OneSentenceGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run a command and exit."""
         kwargs["standalone_mode"] = False
-        _write_any_sign()
+        _prepare_streams()
         try:
             code = super().main(*args, **kwargs)
         except click.ClickException as error:
             fail(error.format_message())
         except click.Abort:
             stop("Stopped by Ctrl-C.")
+        except OSError as error:
+            _let_go_of_output()
+            fail(f"The output cannot be written: {error.strerror or error}.")
         except MemoryError:
             fail("There is not enough memory for this network and these rows.")
         except ValueError as error:
@@ -54,8 +60,17 @@ def _end(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _write_any_sign() -> None:
-    """Let streams of a narrow encoding write a question mark for signs that they have not."""
+def _let_go_of_output() -> None:
+    """Send what is still buffered for standard output nowhere, so that it fails no second time."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _prepare_streams() -> None:
+    """Replace streams that are closed, and let narrow encodings write question marks."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.StringIO())
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

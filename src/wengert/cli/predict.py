@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,10 @@ def predict(run: str, data: str, out: str | None, force: bool, quiet: bool) -> N
     if out is not None and os.path.lexists(out) and not (force and Path(out).is_file()):
         advice = "; replace it with --force" if Path(out).is_file() else ""
         raise UserError(f"--out {out} exists{advice}.")
+    if out is not None and not Path(out).name:
+        raise UserError("--out needs the name of a file.")
+    if out is not None and Path(data).exists() and Path(out).exists() and Path(out).samefile(data):
+        raise UserError(f"--out {out} is the file to predict; name another one.")
     predictor = load_run(run)
     predictions = predictor.predict(data)
     reporter = Reporter() if quiet else ConsoleReporter()
@@ -52,8 +57,6 @@ def predict(run: str, data: str, out: str | None, force: bool, quiet: bool) -> N
     if out is None:
         click.echo(predictions.to_csv(), nl=False)
         return
-    if Path(data).exists() and Path(out).exists() and Path(out).samefile(data):
-        raise UserError(f"--out {out} is the file to predict; name another one.")
     write_file_whole(Path(out), predictions.to_csv())
     reporter.notes([f"{counted(len(predictions.lines), 'prediction')} written to {out}."])
 
@@ -72,7 +75,8 @@ def _score(predictions: Predictions, *, seen: bool) -> list[str]:
         return []
     name = score_name(target)
     if score.error is None:
-        more = f"{loss_name(target)} {score.loss:.4f}"
+        loss = f"{score.loss:.4f}" if math.isfinite(score.loss) else "–"
+        more = f"{loss_name(target)} {loss}"
     else:
         more = f"RMSE {show_number(score.error)}"
     caution = ["Most of these rows were trained on: this score is no test."] if seen else []

@@ -11,7 +11,7 @@ from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
 from wengert.compile.kept import refuse_kept
 from wengert.compile.pullback import Pullback
-from wengert.compile.reach import Read, Survey, is_copy
+from wengert.compile.reach import Read, Survey
 from wengert.compile.stores import moved_error, moving, restore, stores_of
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
@@ -93,7 +93,7 @@ def build(
     returned = [leaf for leaf in run.results if isinstance(leaf, Tensor)]
     stores, stored = stores_of(name, trace, changes, returned, run.places)
     run.move(moving(stores, changes, survey))
-    held = survey.held(trace, run.places, run.moved)
+    held = survey.held(trace, run.moved)
     moved = held.moved()
     restore(stores, changes)
     effects = _effects(run)
@@ -103,7 +103,7 @@ def build(
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
-    modes = [x for x in trace.modes.values() if not is_copy(x[0], trace, run.places)]
+    modes = [x for x in trace.modes.values() if getattr(x[0], "_original", None) is None]
     trace.forget()
     del survey, changes
     readers = [*hypers, *(guard.read for guard in guards)]

@@ -197,15 +197,13 @@ class Survey:
         children = (edge.child for found in self._edges.values() for edge in found)
         return [*self._nodes.values(), *children]
 
-    def held(self, trace: Trace, stand_ins: Container[int], moved: Container[int] = ()) -> Held:
+    def held(self, trace: Trace, moved: Container[int] = ()) -> Held:
         """Return the places through which the function reached what it read in `trace`.
 
         Parameters
         ----------
         trace : Trace
             Its trace.
-        stand_ins : container of int
-            The identities of the cells that stood for arguments.
         moved : container of int
             The identities of the tensors that are looked up in their places at each call.
         """
@@ -214,7 +212,7 @@ class Survey:
         wanted |= {id(write.cell) for write in trace.writes}
         wanted |= {id(way.cell) for way, _ in trace.same}
         wanted |= {id(module) for module in trace.used}
-        self._walk(x for x in trace.used if not is_copy(x, trace, stand_ins))
+        self._walk(trace.used)
         relevant = self._leading_to(wanted)
         places = [
             _Place(edge.read, edge.child, edge.label)
@@ -245,16 +243,6 @@ class Survey:
 
 def _parts(owner: Any) -> Sequence[Any]:
     return owner.__wengert_structure__()[0] if _announces(owner) else ()
-
-
-def is_copy(module: Any, trace: Trace, stand_ins: Container[int]) -> bool:
-    """Tell whether a module is the copy of one that a transform or the trace was given."""
-    return any(
-        id(part) in stand_ins or part._stamp >= trace.number
-        if isinstance(part, Tensor)
-        else is_copy(part, trace, stand_ins)
-        for part in _parts(module)
-    )
 
 
 def _is_closed(node: Any) -> bool:

@@ -296,6 +296,8 @@ def _mean_and_scale(values: Floats, name: str) -> tuple[float, float]:
     present = values[~np.isnan(values)]
     if not len(present):
         return 0.0, 1.0
+    if present.min() == present.max():
+        return float(present[0]), 1.0  # exactly: the mean of large numbers is off by large ones
     with np.errstate(over="ignore", invalid="ignore"):
         mean, scale = float(present.mean()), float(present.std())
     if not np.isfinite(mean) or not np.isfinite(scale):

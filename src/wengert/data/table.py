@@ -18,6 +18,7 @@ from wengert.data.errors import UserError, counted, listing
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 MISSING_ADVICE = "leave a missing cell empty"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+_SHOWN = 40
 _LOOK_AHEAD_ROWS = 50
 _LOOK_AHEAD_CHARACTERS = 1 << 16
 
@@ -114,6 +115,8 @@ def read_table(path: str | Path) -> Table:
 def place(table: Table, name: str, row: int | np.int64) -> str:
     """Return file, line, column and content of a cell, to begin an error sentence with."""
     cell = table.column(name)[row]
+    if len(cell) > _SHOWN:
+        cell = f"{cell[:_SHOWN]}…"
     return f"{table.path}, line {table.lines[row]}, column {name!r}: {cell!r}"
 
 

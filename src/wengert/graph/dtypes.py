@@ -72,18 +72,21 @@ def set_default_dtype(dtype: npt.DTypeLike) -> None:
     _default_float = chosen
 
 
+_ADVICE = "use bool, an integer of 8 to 64 bits, float32 or float64"
+
+
 def check_dtype(dtype: npt.DTypeLike) -> DType:
     """Return `dtype` as a NumPy dtype, or raise TypeError if Wengert has no such dtype."""
     if isinstance(dtype, int):
         raise TypeError(
             f"{dtype} is no dtype; lengths of a shape go into one tuple, as in wg.zeros((2, 3))."
         )
-    chosen = np.dtype(dtype)
+    try:
+        chosen = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{dtype!r} is no dtype; {_ADVICE}.") from None
     if chosen not in SUPPORTED:
-        raise TypeError(
-            f"dtype {chosen} is not supported; use bool, an integer of 8 to 64 bits, "
-            "float32 or float64."
-        )
+        raise TypeError(f"dtype {chosen} is not supported; {_ADVICE}.")
     return chosen
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
-from wengert.graph.errors import TracerError
+from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Operation, Variable
 
@@ -77,6 +77,9 @@ class Graph:
 
     def __call__(self, *values: Array) -> tuple[Array, ...]:
         """Evaluate with NumPy; see `evaluate`."""
+        shapes = [v.shape for v in self.inputs]
+        if (given := [np.shape(value) for value in values]) != shapes:
+            raise ShapeError(f"graph {self.name}: needs arrays of shapes {shapes}, got {given}")
         return evaluate(self, values)
 
     def __str__(self) -> str:

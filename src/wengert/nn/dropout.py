@@ -51,11 +51,12 @@ class Dropout(Module):
             return input
         if THREAD.now.trace is None:
             return functional.dropout(input, self._probability())
+        owner = self._owner("p")
         # With 0 and 1 no numbers are drawn: these are other graphs.
-        if guard(f"{self._path or 'Dropout'}.p is 0 or 1", lambda: self.p in (0, 1)):
-            p = guard(f"{self._path or 'Dropout'}.p", self._probability)
+        if guard(f"{self._path or 'Dropout'}.p is 0 or 1", lambda: owner.p in (0, 1)):
+            p = guard(f"{self._path or 'Dropout'}.p", owner._probability)
             return functional.dropout(input, p)
-        return functional.dropout(input, hyper(self, "p", self._probability))
+        return functional.dropout(input, hyper(owner, "p", owner._probability))
 
     def extra_repr(self) -> str:
         """Return the probability."""

@@ -60,6 +60,8 @@ class Module:
     _kinds: dict[str, str]
     _path: str
     _training: bool
+    _original: Module | None = None
+    """What a copy that a trace made for arguments or a derivative was copied from."""
 
     forward: Callable[..., Any] = _missing_forward
 
@@ -73,7 +75,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`; the operations recorded meanwhile carry the path of this module."""
         path, mode = self._path, THREAD.now
-        if mode.trace is not None:
+        if mode.trace is not None and self._original is None:
             mode.trace.use(self)
         if not path:
             return self.forward(*args, **kwargs)
@@ -94,6 +96,16 @@ class Module:
         announced = {n for n, kind in self._kinds.items() if kind in {PARAMETER, MODULE}}
         held = [part for name in self._kinds if name in announced for part in (name, values[name])]
         return held, [name for name in values if name not in announced and name != "_kinds"]
+
+    def _owner(self, name: str) -> Self:
+        """Return the module that a trace should read an attribute of afresh at each call.
+
+        That is the original of a copy, since the copy will never be changed again; unless the
+        traced function has given the copy a value of its own.
+        """
+        original: Any = self._original
+        same = original is not None and getattr(original, name) == getattr(self, name)
+        return original if same else self
 
     # Attributes
 
@@ -353,8 +365,8 @@ class Module:
         """Whether the module is being trained; a guard of compiled functions."""
         if THREAD.now.trace is None:
             return self._training
-        what = f"{self._path or type(self).__name__}.training"
-        return guard(what, lambda: self._training, self, "_training")  # type: ignore[no-any-return]
+        what, owner = f"{self._path or type(self).__name__}.training", self._owner("_training")
+        return guard(what, lambda: owner._training, owner, "_training")  # type: ignore[no-any-return]
 
     @training.setter
     def training(self, mode: bool) -> None:

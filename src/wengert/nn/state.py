@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wengert.graph.mode import recording
+from wengert.graph.mode import THREAD, recording
 from wengert.tensor.creation import tensor
 from wengert.tensor.tensor import Tensor
 
@@ -49,6 +49,11 @@ def collect(module: Module, prefix: str = "") -> dict[str, Tensor]:
 
 def load(module: Module, weights: Mapping[str, Any], strict: bool) -> IncompatibleKeys:
     """Carry out `Module.load_state_dict`."""
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            f"load_state_dict: needs weights by key, got {type(weights).__name__}; pass what "
+            "state_dict() or load_file() returned."
+        )
     held = collect(module)
     missing = [key for key in held if key not in weights]
     unexpected = [key for key in weights if key not in held]
@@ -133,6 +138,10 @@ class Skeleton:
             return done[id(module)]
         made = object.__new__(type(module))
         made.__dict__.update(module.__dict__, _kinds=dict(module._kinds))
+        # A copy that outlives the trace is a module in its own right.
+        made.__dict__["_original"] = (
+            None if THREAD.now.trace is None else module._original or module
+        )
         done[id(module)] = made
         for name, param in module._own("parameter"):
             made.__dict__[name] = leaf_of[id(param)]

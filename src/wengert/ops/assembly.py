@@ -202,7 +202,8 @@ def stack(xs: Sequence[VariableLike], axis: int = 0) -> Variable:
     for position, v in enumerate(variables):
         if v.shape != variables[0].shape:
             raise ShapeError(
-                f"stack: operand 0 has shape {variables[0].shape}, operand {position} {v.shape}"
+                f"stack: operand 0 has shape {variables[0].shape}, operand {position} {v.shape}; "
+                "all must have one shape. Use concat to join along an axis that is there"
             )
     return concat([expand_dims(v, axis) for v in variables], axis)
 

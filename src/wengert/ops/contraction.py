@@ -274,10 +274,12 @@ def _check_matmul(x: tuple[int, ...], y: tuple[int, ...]) -> None:
         raise ShapeError(
             f"matmul: inner dimensions must agree, got {x} @ {y} ({x[-1]} against {inner_y}){hint}"
         )
-    try:
-        _broadcast_lead(x[:-2], y[:-2])
-    except ValueError:
-        raise ShapeError(f"matmul: the leading axes of {x} and {y} do not broadcast") from None
+    for place, (m, n) in enumerate(zip(x[-3::-1], y[-3::-1], strict=False), start=3):
+        if m != n and 1 not in {m, n}:
+            raise ShapeError(
+                f"matmul: the leading axes of {x} and {y} do not broadcast: axis -{place} has "
+                f"{m} against {n}"
+            )
 
 
 def tensordot(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeGuard
 
@@ -77,6 +78,7 @@ def array_of(x: npt.ArrayLike, dtype: DType | None = None) -> npt.NDArray[Any]:
         array = np.asarray(x)
     except ValueError as error:
         raise DTypeError(f"a list of unequal rows is no array: {error}") from None
+    _refuse_no_numbers(x, array)
     strong = _strong_dtypes(x)
     if dtype is None:
         dtype = functools.reduce(promote, strong) if strong else _default_for(array)
@@ -88,6 +90,23 @@ def array_of(x: npt.ArrayLike, dtype: DType | None = None) -> npt.NDArray[Any]:
         return np.require(array, check_dtype(dtype), "C")
     except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(f"cannot make a variable of {type(x).__name__}: {error}") from None
+
+
+def _refuse_no_numbers(x: Any, array: npt.NDArray[Any]) -> None:
+    """Raise DTypeError for what NumPy would read as numbers: None as NaN, and texts."""
+    if array.dtype.kind not in "OSU":
+        return
+    strange = next((each for each in array.flat if not isinstance(each, numbers.Real)), None)
+    if isinstance(strange, str | bytes):
+        reason = f"the text {str(strange)!r:.40} is no number; convert it first, as with float()"
+    elif any(each is None for each in array.flat):
+        reason = "None is no number; leave it out, or write nan"
+    elif strange is not None:
+        kind = type(strange).__name__
+        reason = f"{kind} is no number; give a number, nested lists of numbers or an array"
+    else:
+        return
+    raise DTypeError(f"cannot make a variable of {type(x).__name__}: {reason}.")
 
 
 def _strong_dtypes(x: Any) -> list[DType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,9 +124,12 @@ def full(
         wanted = None if dtype is None else check_dtype(dtype)
         filling = as_variable(fill_value, wanted)
         return broadcast(cast(filling, wanted or filling.dtype), as_shape(shape))
+    if not isinstance(fill_value, numbers.Real | np.bool_):
+        kind = type(fill_value).__name__
+        raise TypeError(f"full: a number must fill the array, got {kind}: {fill_value!r:.40}.")
     chosen = scalar_dtype(fill_value) if dtype is None else check_dtype(dtype)
     params = {"shape": as_shape(shape), "dtype": chosen, "value": fill_value}
-    return bind(full_p, (), params)  # type: ignore[no-any-return]
+    return bind(full_p, (), params)
 
 
 def zeros(shape: int | Sequence[int], dtype: npt.DTypeLike | None = None) -> Variable:

@@ -47,6 +47,10 @@ def einsum(spec: str, *operands: VariableLike) -> Variable:
     >>> wg.einsum("ii", wg.eye(3))
     tensor(3.)
     """
+    if not isinstance(spec, str):
+        raise TypeError(
+            f"einsum: the first argument must be a text such as 'ij,jk->ik', got {spec!r}."
+        )
     groups, arrow, named = spec.replace(" ", "").partition("->")
     values = [as_variable(operand) for operand in operands]
     given = groups.split(",")

@@ -47,7 +47,10 @@ def lengths_of(op: str, shape: int | Sequence[int]) -> Shape:
 
 def normalize_axis(op: str, axis: int, ndim: int) -> int:
     """Return `axis` counted from the front, or raise ShapeError."""
-    position = operator.index(axis)
+    try:
+        position = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{op}: an axis must be an integer, got {axis!r}.") from None
     if not -ndim <= position < ndim:
         raise ShapeError(f"{op}: axis {position} is out of range for an array of {ndim} axes")
     return position % ndim

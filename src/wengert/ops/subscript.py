@@ -182,6 +182,11 @@ def _repeated(replacement: Variable, shape: Shape) -> Variable:
     if extra > 0 and math.prod(replacement.shape[:extra]) == 1:
         replacement = emit("reshape", replacement, shape=replacement.shape[extra:])
     if replacement.shape != shape:
+        if broadcast_shapes("assignment", shape, replacement.shape) != shape:
+            raise ShapeError(
+                f"assignment: an array of shape {replacement.shape} does not fit a part of shape "
+                f"{shape}"
+            )
         replacement = emit("broadcast", replacement, shape=shape)
     return replacement
 

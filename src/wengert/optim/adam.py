@@ -95,7 +95,10 @@ class Adam(Optimizer):
         name = type(self).__name__
         for key in ("lr", "eps", "weight_decay"):
             check_range(name, key, group[key])
-        for place, beta in enumerate(group["betas"]):
+        betas = group["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:  # noqa: PLR2004  (two means)
+            raise TypeError(f"{name}: betas must be two numbers, got {betas!r}.")
+        for place, beta in enumerate(betas):
             check_range(name, f"betas[{place}]", beta, 0.0, 1.0)
 
     def _needs(self, group: ParamGroup) -> Sequence[str]:

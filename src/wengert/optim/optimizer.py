@@ -240,7 +240,13 @@ class Optimizer:
             If the groups, the numbers of parameters or the shapes differ; nothing is changed then.
         """
         name = type(self).__name__
-        groups = state_dict["param_groups"]
+        try:
+            groups, state = state_dict["param_groups"], state_dict["state"]
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"{name}.load_state_dict: needs what state_dict() of an optimizer returned, a dict "
+                "with the keys 'state' and 'param_groups'."
+            ) from None
         sizes = [len(group["params"]) for group in self.param_groups]
         given = [len(group["params"]) for group in groups]
         if sizes != given:
@@ -251,7 +257,7 @@ class Optimizer:
         changed = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         for group, settings in zip(self.param_groups, changed, strict=True):
             self._check(ParamGroup({**group, **settings}))
-        loaded = self._matched(groups, state_dict["state"])
+        loaded = self._matched(groups, state)
         for group, settings in zip(self.param_groups, changed, strict=True):
             group.update(settings)
         with recording(False):

@@ -122,8 +122,6 @@ def _captures(outputs: Sequence[Variable], fresh: Sequence[Variable], since: int
 
 
 def _differentiable(name: str, position: int, leaf: Any) -> Variable:
-    if isinstance(leaf, Tensor) and leaf.dtype.kind == "f":
-        return leaf._read()
     if not (isinstance(leaf, Tensor | float | int) or hasattr(leaf, "__array__")):
         raise DTypeError(
             f"{name}: argument {position} holds {type(leaf).__name__}, which is no number; choose "
@@ -221,6 +219,11 @@ def value_and_grad(
     >>> wg.value_and_grad(lambda x: wg.sum(x * x))(wg.tensor([1.0, 2.0]))
     (tensor(5.), tensor([2., 4.]))
     """
+    if not callable(function):
+        raise TypeError(
+            f"grad: needs a function, got {type(function).__name__}. For a tensor that was "
+            "computed already there is backward(), which leaves gradients in .grad."
+        )
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -314,7 +317,9 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
         bar_leaves, bar_spec = pytree.flatten(cotangents)
         if bar_spec != spec:
             raise ValueError(f"vjp: the cotangent must have the structure {spec}, got {bar_spec}.")
-        seeds = [_seed("vjp", bar, y) for bar, y in zip(bar_leaves, outputs, strict=True)]
+        seeds = [
+            _seed("vjp", "cotangent", bar, y) for bar, y in zip(bar_leaves, outputs, strict=True)
+        ]
         bars, is_open = reverse.vjp(outputs, seeds, primal.fresh, primal.since)
         is_open = is_open or any(seed.requires_grad for seed in seeds)
         grads = [
@@ -330,10 +335,13 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
     return (value, pullback, aux) if has_aux else (value, pullback)
 
 
-def _seed(name: str, leaf: Any, like: Variable) -> Variable:
+def _seed(name: str, role: str, leaf: Any, like: Variable) -> Variable:
     seed = as_variable(operand(leaf), like.dtype)
     if seed.shape != like.shape or seed.dtype != like.dtype:
-        raise ShapeError(f"{name}: expected {like.aval}, got {seed.aval}.")
+        owner = "output" if role == "cotangent" else "argument"
+        raise ShapeError(
+            f"{name}: the {role} must be {like.aval} like its {owner}, got {seed.aval}."
+        )
     return seed
 
 
@@ -373,7 +381,7 @@ def jvp(
         raise ValueError(f"jvp: {len(primals)} primals but {len(tangents)} tangents.")
     argnums = tuple(range(len(primals)))
     primal = run("jvp", function, argnums, has_aux, tuple(primals), {})
-    dots = [_seed("jvp", leaf, x) for leaf, x in _paired(tangents, primals, primal)]
+    dots = [_seed("jvp", "tangent", leaf, x) for leaf, x in _paired(tangents, primals, primal)]
     leaves, spec = pytree.flatten(primal.result)
     outputs = [_output("jvp", leaf) for leaf in leaves]
     results, is_open = forward.jvp(outputs, primal.fresh, dots, primal.since)

@@ -110,9 +110,10 @@ class Trainer:
         UserError
             If the loss stops being a finite number.
         """
-        for number in range(1, self.options.epochs + 1):
-            self._train_epoch(number)
-            self._close_epoch(number)
+        with np.errstate(all="ignore"):  # a loss that is not finite is told in a sentence
+            for number in range(1, self.options.epochs + 1):
+                self._train_epoch(number)
+                self._close_epoch(number)
 
     def _train_epoch(self, number: int) -> None:
         """Make one pass over the training rows in random order."""
@@ -164,9 +165,11 @@ class Trainer:
 
     def _divergence(self, number: int, loss: float) -> str:
         """Say that training came apart, and what to try."""
+        decay = self.options.weight_decay
+        other = f", or a smaller --weight-decay than {decay:g}" if decay else ""
         return (
             f"The loss became {loss} in epoch {number} of {self.options.epochs}: training came "
-            f"apart; try a smaller --lr than {self.options.rate:g}."
+            f"apart; try a smaller --lr than {self.options.rate:g}{other}."
         )
 
 

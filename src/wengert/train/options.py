@@ -129,12 +129,13 @@ def parse_hidden(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def one_of(name: str, value: str, known: Iterable[str]) -> None:
+def one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise a UserError if `value` is not one of the `known` ones."""
     words = tuple(known)
     if value not in words:
         choices = f"{', '.join(words[:-1])} or {words[-1]}"
-        raise UserError(f"{name} must be {choices}, got {value!r}.{did_you_mean(value, words)}")
+        hint = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise UserError(f"{name} must be {choices}, got {value!r}.{hint}")
 
 
 def _hidden(hidden: tuple[int, ...]) -> None:

@@ -24,7 +24,7 @@ from wengert.interop.safetensors import WeightsFileError, parse_arrays
 from wengert.train.loop import answer, load_weights
 from wengert.train.metrics import Score, log_probabilities, measure
 from wengert.train.network import Architecture
-from wengert.train.rundir import PREPROCESSING, WEIGHTS, read_checked, read_config
+from wengert.train.rundir import CONFIG, PREPROCESSING, WEIGHTS, read_checked, read_config
 
 DIGITS = "digits"
 
@@ -168,12 +168,22 @@ def load_run(path: str | Path) -> Predictor:
     content = read_checked(folder, WEIGHTS, config)
     try:
         preprocessor = Preprocessor.from_json(json.loads(coding))
-        model = Architecture.from_json(config["network"]).build()
+        architecture = Architecture.from_json(config["network"])
+        sizes = (preprocessor.width, preprocessor.target.width)
+        if sizes != (architecture.inputs, architecture.outputs):
+            raise ValueError(
+                f"a network of {architecture.widths()} for {sizes} columns and answers"
+            )
+        model = architecture.build()
         load_weights(model, parse_arrays(content, str(folder / WEIGHTS)))
     except WeightsFileError as error:
         raise UserError(str(error)) from None
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"The run {folder} is damaged: {error}.") from None
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, MemoryError) as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(".")
+        raise UserError(
+            f"The run {folder} is damaged: {CONFIG} and {PREPROCESSING} do not describe the "
+            f"network in {WEIGHTS} ({reason}); train it again."
+        ) from None
     return Predictor(model, preprocessor, str(config.get("data", "")))
 
 

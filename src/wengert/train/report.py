@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from wengert.train.result import Result
 
+_WIDE = 200
+
 
 def print_report(result: Result, console: Console | None = None) -> None:
     """Print scores and losses of all parts beside the trivial baseline.
@@ -26,7 +28,8 @@ def print_report(result: Result, console: Console | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = console or Console(highlight=False, markup=False, soft_wrap=True)
+    # Wide enough for every column: a narrow terminal wraps lines, and loses no number.
+    console = console or Console(highlight=False, markup=False, soft_wrap=True, width=_WIDE)
     target = result.predictor.preprocessor.target
     table = Table(title=f"{target.name}, best epoch {result.best_epoch}", title_justify="left")
     table.add_column("part", no_wrap=True)

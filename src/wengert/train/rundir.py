@@ -167,7 +167,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a run of `wengert train`: it has no {CONFIG}.") from None
     except OSError as error:
         raise UserError(f"{path / CONFIG} cannot be read: {error.strerror or error}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path / CONFIG} is damaged: it is not JSON.") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise UserError(f"{path} is not a run of `wengert train`: its {CONFIG} is foreign.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
@@ -117,8 +117,9 @@ def fit(  # noqa: PLR0913  (each choice is an argument of its own name)
     >>> bool(result.scores["test"].score > 0.99)
     True
     """
+    widths: Any = hidden  # one layer may be given as its width
     options = Options(
-        tuple(hidden),
+        tuple(widths) if isinstance(widths, Iterable) else (widths,),
         activation,
         optimizer,
         lr,
@@ -170,6 +171,11 @@ def load_source(
         data = load_digits()
     elif isinstance(data, tuple):
         data = dataset_from_arrays(*data, task=task, target_name=target or "target")
+    elif not isinstance(data, Dataset):
+        raise UserError(
+            "The data must be 'digits', a CSV file, a Dataset or a tuple (features, targets), "
+            f"got {type(data).__name__}."
+        )
     if target not in (None, data.target_name):
         raise UserError(f"The target of {data.name} is {data.target_name!r}, not {target!r}.")
     if task not in (None, data.task):
