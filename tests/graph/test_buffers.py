@@ -28,6 +28,7 @@ def large(value: float = 0.0) -> Variable:
 
 
 def test_a_dead_array_is_kept_and_handed_out_once():
+    assert reuse((ROWS, WIDTH), FLOAT32) is None
     holder = [large()]
     address = holder[0].value.ctypes.data
     recycle(holder)
@@ -51,6 +52,7 @@ def _exported(variable):
     "hold", [lambda v: v, lambda v: v.value, _view_of, _exported, lambda v: memoryview(v.value)]
 )
 def test_an_array_that_somebody_refers_to_is_left_alone(hold):
+    assert reuse((ROWS, WIDTH), FLOAT32) is None
     holder = [large()]
     held = hold(holder[0])
     recycle(holder)
@@ -70,6 +72,8 @@ def test_an_array_that_somebody_refers_to_is_left_alone(hold):
     ids=["none", "small", "strided", "broadcast", "transposed"],
 )
 def test_only_large_arrays_with_memory_of_their_own_are_kept(value):
+    if value is not None:
+        assert reuse(value.shape, value.dtype) is None
     recycle([Variable(value)])
     assert buffers._kept.nbytes == 0
     assert not buffers._kept.arrays
@@ -78,6 +82,7 @@ def test_only_large_arrays_with_memory_of_their_own_are_kept(value):
 def test_what_is_kept_has_a_limit_and_the_oldest_goes(monkeypatch):
     monkeypatch.setattr(buffers, "_MOST", 3 << 20)
     for n in (1, 2, 3):
+        assert reuse((n, 1 << 18), FLOAT32) is None
         recycle([Variable(np.zeros((n, 1 << 18), np.float32))])
     assert buffers._kept.nbytes == 3 << 20
     assert reuse((1, 1 << 18), FLOAT32) is None
@@ -88,12 +93,45 @@ def test_what_is_kept_has_a_limit_and_the_oldest_goes(monkeypatch):
 def test_a_full_store_gives_up_no_more_than_it_must(monkeypatch):
     monkeypatch.setattr(buffers, "_MOST", 3 << 20)
     for _ in range(5):
+        assert reuse((1, 1 << 18), FLOAT32) is None
+    for _ in range(5):
         recycle([Variable(np.zeros((1, 1 << 18), np.float32))])
     assert buffers._kept.nbytes == 3 << 20
     assert [len(arrays) for arrays in buffers._kept.arrays.values()] == [3]
 
 
+def test_no_more_is_kept_than_was_asked_for():
+    for _ in range(2):
+        assert reuse((ROWS, WIDTH), FLOAT32) is None
+    for _ in range(5):
+        recycle([large()])
+        recycle([Variable(np.zeros((ROWS, WIDTH), np.float64))])
+    assert buffers._kept.nbytes == 2 * large().value.nbytes
+
+
+def test_the_memory_of_what_was_asked_for_is_bounded():
+    for n in range(3 * buffers._ASKED):
+        assert reuse((n, WIDTH), FLOAT32) is None
+        assert reuse((ROWS, WIDTH), FLOAT32) is None
+    assert len(buffers._kept.asked) <= buffers._ASKED + 1
+    assert max(buffers._kept.asked.values()) <= buffers._ASKED
+
+
+def test_a_loop_keeps_no_more_from_step_to_step():
+    model, optimizer, x = _network()
+    sizes = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = wg.cross_entropy(model(x), wg.zeros(ROWS, dtype=wg.int64))
+        loss.backward()
+        optimizer.step()
+        sizes.append(buffers._kept.nbytes)
+    assert sizes[2] > 0
+    assert len(set(sizes[2:])) == 1
+
+
 def test_threads_keep_their_arrays_apart():
+    assert reuse((ROWS, WIDTH), FLOAT32) is None
     recycle([large()])
     found = []
     thread = threading.Thread(target=lambda: found.append(reuse((ROWS, WIDTH), FLOAT32)))

@@ -4,14 +4,15 @@ Memory that goes back to the system is fetched again page by page, which costs a
 middling size a fifth of its time. Where the backward pass and the optimiser know that an array has
 served its turn (an activation whose pullback is done, a gradient that is forgotten), they hand it
 to `recycle`; evaluations of large results ask `reuse`. Only an array that nobody else refers to is
-taken, so that no view, tensor or NumPy array of the user's can ever see it change.
+taken, so that no view, tensor or NumPy array of the user's can ever see it change; and no more of a
+kind than were asked for, so that what nobody asks for does not pile up.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,13 +24,18 @@ SMALL = 1 << 14
 """Bytes below which the system's allocator is quicker."""
 _MOST = 1 << 26
 """Bytes that a thread keeps at most; the shapes that came first go first."""
+_ASKED = 256
+"""How many requests for one kind, and how many kinds, are remembered."""
+
+_Kind: TypeAlias = tuple[tuple[int, ...], DType]
 
 
 class _Kept(threading.local):
-    """The arrays that a thread keeps."""
+    """The arrays that a thread keeps, and how many more it may, by shape and dtype."""
 
     def __init__(self) -> None:
-        self.arrays: dict[tuple[tuple[int, ...], DType], list[Array]] = {}
+        self.arrays: dict[_Kind, list[Array]] = {}
+        self.asked: dict[_Kind, int] = {}
         self.nbytes = 0
 
 
@@ -38,14 +44,21 @@ _kept = _Kept()
 
 def reuse(shape: tuple[int, ...], dtype: DType) -> Array | None:
     """Return an array to write into, or None where NumPy should make one: an ``out=`` argument."""
-    kept = _kept
-    found = kept.arrays.get((shape, dtype))
-    if found is None:
-        return None
+    kept, kind = _kept, (shape, dtype)
+    asked = kept.asked.get(kind, 0)
+    if asked < _ASKED:
+        if len(kept.asked) > _ASKED:
+            kept.asked.clear()
+        kept.asked[kind] = asked + 1
+    found = kept.arrays.get(kind)
+    return None if found is None else _taken(kind, found)
+
+
+def _taken(kind: _Kind, found: list[Array]) -> Array:
     array = found.pop()
-    kept.nbytes -= array.nbytes
+    _kept.nbytes -= array.nbytes
     if not found:
-        del kept.arrays[shape, dtype]
+        del _kept.arrays[kind]
     return array
 
 
@@ -83,11 +96,15 @@ def recycle(holder: list[Variable] | list[Variable | None]) -> None:
 
 
 def _keep(value: Array) -> None:
-    kept = _kept
-    kept.arrays.setdefault((value.shape, value.dtype), []).append(value)
+    kept, kind = _kept, (value.shape, value.dtype)
+    asked = kept.asked.get(kind)
+    if not asked:
+        return
+    kept.asked[kind] = asked - 1
+    kept.arrays.setdefault(kind, []).append(value)
     kept.nbytes += value.nbytes
     while kept.nbytes > _MOST:
-        reuse(*next(iter(kept.arrays)))
+        _taken(*next(iter(kept.arrays.items())))
 
 
 def _measure() -> int:
