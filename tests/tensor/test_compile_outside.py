@@ -718,6 +718,7 @@ def harmless():
         f.defvjp(lambda z: (z * 3, ()), lambda _, bar: (bar * y,))
         return f(x)
 
+    wg.manual_seed(0)
     net = wg.nn.Sequential(wg.nn.Linear(2, 3), wg.nn.Tanh(), wg.nn.Linear(3, 2))
 
     def module(x):
@@ -740,7 +741,9 @@ def test_what_nobody_keeps_is_no_alarm(f):
     x = wg.tensor([1.0, 2.0])
     compiled = wg.compile(f)
     for _ in range(2):
-        np.testing.assert_allclose(compiled(x).tolist(), f(x).tolist(), rtol=1e-6)
+        found, expected = np.array(compiled(x).tolist()), np.array(f(x).tolist())
+        # Sums in another order: a few units in the last place of the largest element.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7 * np.abs(expected).max())
 
 
 def test_a_layer_of_a_differentiated_module_is_replaced():
