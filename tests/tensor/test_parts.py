@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_refused_as_a_whole():
     t = wg.zeros((2, 3))
     before = address(t)
     for key, shape in ((0, (2,)), (([0, 1], [1, 2]), (3,)), (slice(None), (2, 2, 3))):
-        with pytest.raises(ShapeError, match="assignment: (an array of shape|shapes)"):
+        with pytest.raises(ShapeError, match=r"assignment: (an array of shape|shapes)"):
             t[key] = wg.ones(shape)
     with pytest.raises(IndexError, match="5"):
         t[[0, 5]] = 1.0
