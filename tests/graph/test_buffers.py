@@ -18,9 +18,9 @@ ROWS, WIDTH = 256, 128  # large enough to be kept
 
 @pytest.fixture(autouse=True)
 def _nothing_kept():
-    buffers._kept.__init__()
+    buffers._kept.store.__init__()
     yield
-    buffers._kept.__init__()
+    buffers._kept.store.__init__()
 
 
 def large(value: float = 0.0) -> Variable:
@@ -75,8 +75,8 @@ def test_only_large_arrays_with_memory_of_their_own_are_kept(value):
     if value is not None:
         assert reuse(value.shape, value.dtype) is None
     recycle([Variable(value)])
-    assert buffers._kept.nbytes == 0
-    assert not buffers._kept.arrays
+    assert buffers._kept.store.nbytes == 0
+    assert not any(buffers._kept.store.shelves.values())
 
 
 def test_what_is_kept_has_a_limit_and_the_oldest_goes(monkeypatch):
@@ -84,10 +84,10 @@ def test_what_is_kept_has_a_limit_and_the_oldest_goes(monkeypatch):
     for n in (1, 2, 3):
         assert reuse((n, 1 << 18), FLOAT32) is None
         recycle([Variable(np.zeros((n, 1 << 18), np.float32))])
-    assert buffers._kept.nbytes == 3 << 20
+    assert buffers._kept.store.nbytes == 3 << 20
     assert reuse((1, 1 << 18), FLOAT32) is None
     assert reuse((3, 1 << 18), FLOAT32) is not None
-    assert buffers._kept.nbytes == 0
+    assert buffers._kept.store.nbytes == 0
 
 
 def test_a_full_store_gives_up_no_more_than_it_must(monkeypatch):
@@ -96,8 +96,8 @@ def test_a_full_store_gives_up_no_more_than_it_must(monkeypatch):
         assert reuse((1, 1 << 18), FLOAT32) is None
     for _ in range(5):
         recycle([Variable(np.zeros((1, 1 << 18), np.float32))])
-    assert buffers._kept.nbytes == 3 << 20
-    assert [len(arrays) for arrays in buffers._kept.arrays.values()] == [3]
+    assert buffers._kept.store.nbytes == 3 << 20
+    assert [len(shelf) for shelf in buffers._kept.store.shelves.values()] == [3]
 
 
 def test_no_more_is_kept_than_was_asked_for():
@@ -106,15 +106,16 @@ def test_no_more_is_kept_than_was_asked_for():
     for _ in range(5):
         recycle([large()])
         recycle([Variable(np.zeros((ROWS, WIDTH), np.float64))])
-    assert buffers._kept.nbytes == 2 * large().value.nbytes
+    assert buffers._kept.store.nbytes == 2 * large().value.nbytes
 
 
 def test_the_memory_of_what_was_asked_for_is_bounded():
     for n in range(3 * buffers._ASKED):
         assert reuse((n, WIDTH), FLOAT32) is None
         assert reuse((ROWS, WIDTH), FLOAT32) is None
-    assert len(buffers._kept.asked) <= buffers._ASKED + 1
-    assert max(buffers._kept.asked.values()) <= buffers._ASKED
+    shelves = buffers._kept.store.shelves
+    assert len(shelves) <= buffers._ASKED
+    assert max(shelf.asked for shelf in shelves.values()) <= buffers._ASKED
 
 
 def test_a_loop_keeps_no_more_from_step_to_step():
@@ -125,7 +126,7 @@ def test_a_loop_keeps_no_more_from_step_to_step():
         loss = wg.cross_entropy(model(x), wg.zeros(ROWS, dtype=wg.int64))
         loss.backward()
         optimizer.step()
-        sizes.append(buffers._kept.nbytes)
+        sizes.append(buffers._kept.store.nbytes)
     assert sizes[2] > 0
     assert len(set(sizes[2:])) == 1
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -25,18 +25,48 @@ SMALL = 1 << 14
 _MOST = 1 << 26
 """Bytes that a thread keeps at most; the shapes that came first go first."""
 _ASKED = 256
-"""How many requests for one kind, and how many kinds, are remembered."""
+"""How many requests for arrays of one kind, and how many kinds, are remembered."""
 
-_Kind: TypeAlias = tuple[tuple[int, ...], DType]
+
+class _Shelf(list[Array]):
+    """The kept arrays of one shape and dtype.
+
+    Attributes
+    ----------
+    asked : int
+        How many more may be kept: each request allows one.
+    """
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+
+class _Store:
+    """What a thread keeps.
+
+    Attributes
+    ----------
+    shelves : dict
+        The arrays by shape and dtype.
+    nbytes : int
+        Their size.
+    """
+
+    __slots__ = ("nbytes", "shelves")
+
+    def __init__(self) -> None:
+        self.shelves: dict[tuple[tuple[int, ...], DType], _Shelf] = {}
+        self.nbytes = 0
 
 
 class _Kept(threading.local):
-    """The arrays that a thread keeps, and how many more it may, by shape and dtype."""
+    """Gives each thread its store, looked up once where several attributes are read."""
 
     def __init__(self) -> None:
-        self.arrays: dict[_Kind, list[Array]] = {}
-        self.asked: dict[_Kind, int] = {}
-        self.nbytes = 0
+        self.store = _Store()
 
 
 _kept = _Kept()
@@ -44,21 +74,18 @@ _kept = _Kept()
 
 def reuse(shape: tuple[int, ...], dtype: DType) -> Array | None:
     """Return an array to write into, or None where NumPy should make one: an ``out=`` argument."""
-    kept, kind = _kept, (shape, dtype)
-    asked = kept.asked.get(kind, 0)
-    if asked < _ASKED:
-        if len(kept.asked) > _ASKED:
-            kept.asked.clear()
-        kept.asked[kind] = asked + 1
-    found = kept.arrays.get(kind)
-    return None if found is None else _taken(kind, found)
-
-
-def _taken(kind: _Kind, found: list[Array]) -> Array:
-    array = found.pop()
-    _kept.nbytes -= array.nbytes
-    if not found:
-        del _kept.arrays[kind]
+    store = _kept.store
+    shelf = store.shelves.get((shape, dtype))
+    if shelf is None:
+        if len(store.shelves) >= _ASKED:
+            store.__init__()  # type: ignore[misc]
+        shelf = store.shelves[shape, dtype] = _Shelf()
+    if shelf.asked < _ASKED:
+        shelf.asked += 1
+    if not shelf:
+        return None
+    array = shelf.pop()
+    store.nbytes -= array.nbytes
     return array
 
 
@@ -96,15 +123,16 @@ def recycle(holder: list[Variable] | list[Variable | None]) -> None:
 
 
 def _keep(value: Array) -> None:
-    kept, kind = _kept, (value.shape, value.dtype)
-    asked = kept.asked.get(kind)
-    if not asked:
+    store = _kept.store
+    shelf = store.shelves.get((value.shape, value.dtype))
+    if shelf is None or not shelf.asked:
         return
-    kept.asked[kind] = asked - 1
-    kept.arrays.setdefault(kind, []).append(value)
-    kept.nbytes += value.nbytes
-    while kept.nbytes > _MOST:
-        _taken(*next(iter(kept.arrays.items())))
+    shelf.asked -= 1
+    shelf.append(value)
+    store.nbytes += value.nbytes
+    while store.nbytes > _MOST:
+        oldest = next(filter(None, store.shelves.values()))
+        store.nbytes -= oldest.pop().nbytes
 
 
 def _measure() -> int:
