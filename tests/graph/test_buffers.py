@@ -157,7 +157,7 @@ def test_later_training_steps_take_no_new_large_arrays(monkeypatch):
         made.append(array is None)
         return array
 
-    for module in ("graph.buffers", "ops.contraction"):
+    for module in ("graph.buffers", "ops.contraction", "ops.arithmetic"):
         monkeypatch.setattr(f"wengert.{module}.reuse", counting)
     for _ in range(3):
         made.clear()
@@ -205,6 +205,6 @@ def test_gradients_agree_with_those_of_fresh_memory(monkeypatch):
             yield loss.item(), *(p.grad.numpy().tobytes() for p in model.parameters())
 
     recycled = list(losses())
-    for module in ("graph.buffers", "ops.contraction"):
+    for module in ("graph.buffers", "ops.contraction", "ops.arithmetic"):
         monkeypatch.setattr(f"wengert.{module}.reuse", lambda shape, dtype: None)
     assert recycled == list(losses())

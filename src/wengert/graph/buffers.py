@@ -89,11 +89,6 @@ def reuse(shape: tuple[int, ...], dtype: DType) -> Array | None:
     return array
 
 
-def alike(x: Array) -> Array | None:
-    """Return an array of the shape and dtype of `x` to write into, or None, as `reuse`."""
-    return reuse(x.shape, x.dtype) if x.nbytes >= SMALL else None
-
-
 def apply_kept(ufunc: np.ufunc, x: Array, *others: Array) -> Any:
     """Return ``ufunc(x, *others)``, whose dtype is that of `x`, in a kept array if one fits."""
     shape, rank = x.shape, x.ndim
@@ -110,29 +105,25 @@ def recycle(holder: list[Variable] | list[Variable | None]) -> None:
     """
     variable = holder.pop()
     value = None if variable is None else variable.value
-    if (
-        value is not None
-        and SMALL <= value.nbytes <= _MOST
-        and sys.getrefcount(variable) <= _ALONE
-        and sys.getrefcount(value) <= _ALONE + 1  # the variable's own
-        and value.flags.owndata
-        and value.flags.carray
-        and not sharing.is_shared(value)
-    ):
-        _keep(value)
-
-
-def _keep(value: Array) -> None:
+    if value is None or not SMALL <= value.nbytes <= _MOST:
+        return
     store = _kept.store
     shelf = store.shelves.get((value.shape, value.dtype))
-    if shelf is None or not shelf.asked:
-        return
-    shelf.asked -= 1
-    shelf.append(value)
-    store.nbytes += value.nbytes
-    while store.nbytes > _MOST:
-        oldest = next(filter(None, store.shelves.values()))
-        store.nbytes -= oldest.pop().nbytes
+    if (
+        shelf is not None
+        and shelf.asked
+        and sys.getrefcount(variable) <= _ALONE
+        and sys.getrefcount(value) <= _ALONE + 1  # the variable's own
+        and value.base is None
+        and value.flags.carray
+        and not (sharing.noted and sharing.is_shared(value))
+    ):
+        shelf.asked -= 1
+        shelf.append(value)
+        store.nbytes += value.nbytes
+        while store.nbytes > _MOST:
+            oldest = next(filter(None, store.shelves.values()))
+            store.nbytes -= oldest.pop().nbytes
 
 
 def _measure() -> int:

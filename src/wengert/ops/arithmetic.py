@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.buffers import alike
+from wengert.graph.buffers import SMALL, reuse
 from wengert.graph.dtypes import Array, default_float
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, register
 from wengert.graph.variable import Aval, Variable, operators
@@ -42,7 +42,7 @@ _ANY = magnitudes(normal, (1e-8, 1.0, 1e8))
 
 
 _ZERO: dict[str, Array] = {char: np.zeros((), char) for char in "fd"}
-_LARGE, _LONG = 1 << 13, 1 << 6
+_SMALL, _LARGE, _LONG = 1 << 10, 1 << 18, 1 << 6
 
 
 def _away_from_integers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -139,16 +139,21 @@ floor_p = define_unary(
 )
 
 
-@lru_cache(maxsize=64)
-def _zeros(length: int, dtype: np.dtype[Any]) -> Array:
-    return np.zeros(length, dtype)
+@lru_cache(maxsize=16)
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    return np.zeros(shape, dtype)
+
+
+def _zero_for(x: Array) -> Array:
+    """Return zeros to compare with `x`: NumPy is several times as fast with two like arrays."""
+    if x.size < _SMALL or (x.size > _LARGE and x.shape[-1] < _LONG):
+        return _ZERO[x.dtype.char]
+    return _zeros(x.shape if x.size <= _LARGE else x.shape[-1:], x.dtype)
 
 
 def _evaluate_relu(x: Array) -> Any:
-    # NumPy's loop over two rows is several times as fast as that over a row and a number.
-    rows = x.size >= _LARGE and x.shape[-1] >= _LONG
-    zero = _zeros(x.shape[-1], x.dtype) if rows else _ZERO[x.dtype.char]
-    return np.maximum(x, zero, out=alike(x))
+    out = reuse(x.shape, x.dtype) if x.nbytes >= SMALL else None
+    return np.maximum(x, _zero_for(x), out=out)
 
 
 relu_p = define_unary(
@@ -163,7 +168,9 @@ relu_p = define_unary(
 
 
 def _evaluate_cotangent_mul(cotangent: Array, slope: Array) -> Any:
-    out = alike(cotangent) if cotangent.shape == slope.shape else None
+    out = None
+    if cotangent.nbytes >= SMALL and cotangent.shape == slope.shape:
+        out = reuse(cotangent.shape, cotangent.dtype)
     product = np.multiply(cotangent, slope, out=out)
     check = np.vdot(product, product) if product.shape else product
     if check != check:  # noqa: PLR0124  (a NaN; `numpy.isnan` costs five times as much)
