@@ -494,3 +494,17 @@ def test_copy_of_a_parameter_that_is_recorded_leads_back_to_it():
     assert not copied.is_leaf
     wg.sum(copied * 3).backward()
     assert (copied.grad, w.grad.tolist()) == (None, [3.0, 3.0])
+
+
+@pytest.mark.parametrize("function", [wg.tanh, wg.relu, wg.exp, wg.square])
+@pytest.mark.parametrize("change", [lambda t: t.mul_(-2.0), lambda t: t.__setitem__(0, -7.0)])
+def test_an_unrecorded_change_of_a_result_leaves_its_derivative_alone(function, change):
+    x, y = (wg.tensor([0.5, 1.0], requires_grad=True) for _ in range(2))
+    result, other = function(x), function(y)
+    with wg.no_grad():
+        change(result)
+        change(result)
+    result.sum().backward()
+    other.sum().backward()
+    assert x.grad.tolist() == y.grad.tolist()
+    assert result.tolist() != other.tolist()

@@ -19,7 +19,7 @@ from wengert.graph import sharing
 from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.dtypes import Array, DType, weak_dtype
 from wengert.graph.errors import ShapeError, TracerError
-from wengert.graph.mode import THREAD
+from wengert.graph.mode import THREAD, recording
 from wengert.graph.variable import Detached, Leaf, Variable
 from wengert.ops import arithmetic, cast, convert, shape, subscript
 
@@ -56,6 +56,8 @@ def update(
             and sys.getrefcount(current) <= _OWN_VARIABLE
             and sys.getrefcount(value) <= _OWN_VALUE
         ):
+            if current.op is not None:
+                value = _spare_graph(cell)
             mode.run(_add_scaled, ufunc, value, term, _factor(alpha, dtype))
             return
     assign_result(
@@ -87,6 +89,7 @@ def _subtract_plain(
         if (
             value is not None
             and subtrahend is not None
+            and current.op is None
             and value.dtype is subtrahend.dtype
             and value.shape == subtrahend.shape
             and value.dtype.kind == "f"
@@ -187,6 +190,8 @@ def set_part(cell: Tensor, key: Any, value: Any) -> None:
         if sharing.noted and sharing.shows(cell, current.value):
             del current
             own(cell)
+        else:
+            _spare_graph(cell)
         subscript.write(cell._value("assignment to a part"), parts, term)
     elif subscript.is_basic(parts) and not _is_needed(current):
         cell._bind(subscript.setitem(current, key, term, bind_inplace))
@@ -255,6 +260,20 @@ def own(cell: Tensor) -> Array:
     del value
     if _strangers(cell) > 0:
         _bind_value(cell, np.array(cell._value("in-place change"), order="C"))
+    return _spare_graph(cell)
+
+
+def _spare_graph(cell: Tensor) -> Array:
+    """Return the buffer of `cell`: a new one if the derivative of what made its value may need it.
+
+    Gradients pass through what is written there as through the value before.
+    """
+    current = cell._read()
+    if _is_needed(current):
+        with recording(True):
+            made: Variable = bind(shape.alias_p, (current,))
+        made.value = np.array(current.value, order="C")
+        cell._bind(made)
     return cell._value("in-place change")
 
 
