@@ -36,11 +36,6 @@ def contiguous(variable: Variable) -> Array:
     return value if value.flags.c_contiguous else np.array(value, order="C")
 
 
-def is_leaf_cell(leaf: Any) -> bool:
-    """Tell whether an argument is a tensor that collects its gradient."""
-    return isinstance(leaf, Tensor) and isinstance(leaf._variable, Leaf)
-
-
 def must_run_itself(leaf: Any) -> bool:
     """Tell whether an eager backward pass will visit an argument, or it has no value."""
     if not isinstance(leaf, Tensor):
