@@ -369,6 +369,38 @@ def check_partial_cotangents(primitive: Primitive, sample: Sample) -> None:
     assert_close(f"{primitive.name}: one output alone", found, wanted, EXACT)
 
 
+def check_unrecorded(primitive: Primitive, sample: Sample) -> None:
+    """A pullback that nobody will differentiate is the recorded one, with special values too."""
+    ys = float_outputs(primitive, sample)
+    if not sample.differentiable or not ys:
+        return
+    rng = generator(primitive)
+    special = Sample(
+        tuple(_with_special_values(x, 3) if x.dtype.kind == "f" else x for x in sample.inputs),
+        sample.params,
+        sample.differentiable,
+    )
+    for tried in (sample, special):
+        y_bars = random_like(rng, ys)
+        for bars in (y_bars, [_with_special_values(y, 2) for y in y_bars]):
+            xs, recorded = variables(varied(tried)), variables(varied(tried))
+            for x in recorded:
+                x.requires_grad = True
+            f = function_of(primitive, tried)
+            found = values(reverse(f, xs, variables(bars)))
+            wanted = values(reverse(f, recorded, variables(bars)))
+            for a, b in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(a, b, err_msg=f"{primitive.name}: unrecorded")
+
+
+def _with_special_values(x: Array, stride: int) -> Array:
+    """Return `x` with zero, infinities and NaN among its elements."""
+    changed = x.copy()
+    places = changed.reshape(-1)[::stride]
+    places[:] = np.resize(np.array([0.0, np.inf, np.nan, -np.inf], x.dtype), places.shape)
+    return changed
+
+
 def check_single_precision(primitive: Primitive, sample: Sample) -> None:
     """In float32, values and gradients are those of float64 at the same points, in float32."""
     if not float_outputs(primitive, sample):
@@ -482,6 +514,7 @@ CHECKS: tuple[Callable[[Primitive, Sample], None], ...] = (
     check_first_order,
     check_second_order,
     check_partial_cotangents,
+    check_unrecorded,
     check_batch,
     check_batch_of_derivative,
     check_layouts,

@@ -19,6 +19,7 @@ from tests.ops.checks import (
     check_record,
     check_second_order,
     check_single_precision,
+    check_unrecorded,
 )
 from tests.ops.running import load_registry, samples_of
 from tests.ops.smoothness import check_smoothness, elementwise_params
@@ -87,6 +88,12 @@ def _slopes(name: str, *partials: Any) -> Primitive:
     return _replace(name, derivative=Elementwise(*partials))
 
 
+def _with_slope(name: str, slope: Any) -> Primitive:
+    """Return a primitive whose pullback uses `slope` where nothing is recorded."""
+    (partial,) = REGISTRY[name].derivative.partials
+    return _replace(name, derivative=Elementwise(partial, slope=slope))
+
+
 def _double(slope: Variable) -> Variable:
     return cast(slope, np.dtype(np.float64))
 
@@ -142,6 +149,14 @@ PLANTED: dict[str, tuple[Primitive, Check]] = {
     "first order right, second order cut off": (
         _slopes("tanh", lambda y, x: 1 - close_off(y) * close_off(y)),
         check_second_order,
+    ),
+    "another slope where nothing is recorded": (
+        _with_slope("relu", lambda y, x: np.greater_equal(y, 0)),
+        check_unrecorded,
+    ),
+    "NaN lost where nothing is recorded": (
+        _with_slope("tanh", lambda y, x: np.nan_to_num(1 - y * y)),
+        check_unrecorded,
     ),
     "overflows for huge inputs": (
         _slopes("sigmoid", lambda y, x: exponential.exp(-x) * y * y),

@@ -54,12 +54,13 @@ class CotangentTable:
     over by a contribution that is this cotangent but for a part.
     """
 
-    __slots__ = ("_any_hooks", "_bars", "_closes", "_keep", "_owned", "_seen", "_spare")
+    __slots__ = ("_any_hooks", "_bars", "_closes", "_keep", "_owned", "_plain", "_seen", "_spare")
 
     def __init__(self, keep: Sequence[Variable] = (), closes: bool = False) -> None:
         self._closes = closes
         self._any_hooks = _Hooks.exist
-        self._keep = set(keep)
+        self._keep = {x for x in keep if x.op is not None}  # the others are never taken
+        self._plain = not (self._any_hooks or self._keep)
         self._bars: dict[Variable, Variable] = {}
         self._owned: set[Variable] = set()
         self._seen: set[Variable] = set()
@@ -68,10 +69,11 @@ class CotangentTable:
     def add(self, x: Variable, contribution: Variable | Indexed | Updated) -> None:
         """Add to the cotangent of `x`."""
         known = self._bars.get(x)
-        if isinstance(contribution, Indexed):
-            self._add_part(x, known, contribution)
-        elif isinstance(contribution, Updated):
-            self._add_updated(x, known, contribution)
+        if isinstance(contribution, tuple):
+            if isinstance(contribution, Indexed):
+                self._add_part(x, known, contribution)
+            else:
+                self._add_updated(x, known, contribution)
         elif known is None:
             self._bars[x] = contribution
         elif x in self._owned:
@@ -116,14 +118,16 @@ class CotangentTable:
     def take(self, x: Variable) -> Variable | None:
         """Return the cotangent of `x`, as `get`, and forget it unless it is to be kept."""
         self._spare = 0
-        if self._keep and x in self._keep:
-            return self.get(x)
         bar = self._bars.pop(x, None)
         if bar is None:
             return None
-        if self._any_hooks:
-            bar = self._hooked(x, bar)
-            self._bars.pop(x, None)
+        if not self._plain:
+            if x in self._keep:
+                self._bars[x] = bar
+                return self.get(x)
+            if self._any_hooks:
+                bar = self._hooked(x, bar)
+                self._bars.pop(x, None)
         if x in self._owned:
             self._owned.remove(x)
             self._spare = id(bar)  # a reference would keep it from being recycled
@@ -235,9 +239,9 @@ def _pull_one(
     derivative = op.primitive.derivative
     assert derivative is not None
     contributions = derivative.pullback(y_bar, y, xs, op.params, needed)
-    for place, contribution in enumerate(contributions):
-        if contribution is not None and needed[place]:
-            table.add(xs[place], contribution)
+    for x, wanted, contribution in zip(xs, needed, contributions, strict=True):
+        if contribution is not None and wanted:
+            table.add(x, contribution)
 
 
 def vjp(
@@ -272,7 +276,7 @@ def vjp(
     tape = record_tape(outputs, wrt, since)
     outer = (
         tape.open
-        or any(_depends_on_outside(x) for x in wrt)
+        or any(x.op is not None and _depends_on_outside(x.op) for x in wrt)
         or any(bar is not None and bar.requires_grad for bar in cotangents)
     )
     free = free and not outer and all(y.value is not None for y in outputs)
@@ -281,5 +285,5 @@ def vjp(
     return [table.get(x) for x in wrt], outer
 
 
-def _depends_on_outside(x: Variable) -> bool:
-    return x.op is not None and any(z.requires_grad for z in x.op.inputs)
+def _depends_on_outside(op: Operation) -> bool:
+    return any(z.requires_grad for z in op.inputs)

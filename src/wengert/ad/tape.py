@@ -54,7 +54,7 @@ def isolate(x: Variable) -> Variable:
     at it, and other uses of `x` stay apart.
     """
     if x.value is not None and not x.requires_grad:
-        fresh = Isolated(x.value, requires_grad=True)
+        fresh = Isolated(x.value, None, True)
         fresh.serial = next_serial()
         return fresh
     alias: Variable = bind(alias_p, (x,))
@@ -101,13 +101,15 @@ def record_tape(
     GraphFreedError
         If an operation was freed by an earlier backward pass.
     """
-    results = _walk(outputs, since)
+    results, ends = _walk(outputs, since)
     if wrt is None:
         return Tape(results, None, False)
     chosen = set(wrt)
+    if ends <= chosen:
+        return Tape(results, None, False)
     reached = set(chosen)
     inside: set[Variable] = set()
-    is_open, everything = False, True
+    is_open = False
     for v in results:
         op = v.op
         assert op is not None
@@ -118,7 +120,6 @@ def record_tape(
             if x in reached:
                 hit = True
             elif x.requires_grad:
-                everything = False
                 is_open = is_open or (x not in inside and not _is_spent(x, since))
         if hit:
             reached.update(made)
@@ -126,7 +127,7 @@ def record_tape(
         y.requires_grad and y not in inside and y not in chosen and not _is_spent(y, since)
         for y in outputs
     )
-    return Tape(results, None if everything else reached, is_open)
+    return Tape(results, reached, is_open)
 
 
 def _is_spent(x: Variable, since: int) -> bool:
@@ -139,28 +140,34 @@ def _is_spent(x: Variable, since: int) -> bool:
     return x.op is not None and 0 < since < x.op.serial and not isinstance(x, Leaf)
 
 
-def _walk(outputs: Sequence[Variable], since: int) -> list[Variable]:
+def _walk(outputs: Sequence[Variable], since: int) -> tuple[list[Variable], set[Variable]]:
+    """Return the results of the operations since then, in order, and the variables they end at."""
     seen: set[Operation] = set()
     results: list[Variable] = []
+    ends: set[Variable] = set()
     stack = [v for v in outputs if v.requires_grad]
     while stack:
         v = stack.pop()
         op = v.op
-        if op is None or op in seen or op.serial <= since:
+        if op is None or op.serial <= since:
+            ends.add(v)
+            continue
+        if op in seen:
             continue
         if not op.inputs:
             raise _freed(op)
-        seen.add(op)
         leaf = True  # unless a parent requires a gradient, though an operation made its value
         for x in op.inputs:
             if x.requires_grad:
                 leaf = False
-                if x.op is not None:
-                    stack.append(x)
-        if not leaf:
+                stack.append(x)
+        if leaf:
+            ends.add(v)
+        else:
+            seen.add(op)
             results.append(v)
     results.sort(key=_SERIAL)
-    return results
+    return results, ends
 
 
 _SERIAL = operator.attrgetter("op.serial")

@@ -6,7 +6,7 @@ input has no value, it only records (traced).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,40 @@ def bind(  # noqa: C901  (the hot path: a call would cost more than a branch)
     if sharing.noted:
         sharing.mark_inputs(op)
     return Variable(result, op, result.dtype.kind == "f")
+
+
+def evaluated(
+    function: Callable[..., Any], variables: Sequence[Variable], *args: Any
+) -> Variable | None:
+    """Evaluate at once what several operations compute, where none of them is recorded.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(*values, *args)`` with NumPy; it may return None.
+    variables : sequence of Variable
+        The operands.
+
+    Returns
+    -------
+    Variable or None
+        The result; None where the operations have to be bound one by one.
+    """
+    mode = THREAD.now
+    if mode.recording:
+        return None
+    values = []
+    for x in variables:
+        if x.value is None:
+            return None
+        values.append(x.value)
+    try:
+        result = mode.run(function, *values, *args)
+    except RuntimeError as error:
+        if not _is_reentry(error):
+            raise
+        result = function(*values, *args)
+    return None if result is None else Variable(np.asarray(result))
 
 
 def bind_inplace(

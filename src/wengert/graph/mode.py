@@ -62,15 +62,21 @@ class _Threads(threading.local):
 THREAD = _Threads()
 
 
-@contextmanager
-def recording(enabled: bool) -> Iterator[None]:
+class recording:
     """Switch recording on or off for this thread, and back at the end."""
-    before = THREAD.now.recording
-    THREAD.now.recording = enabled
-    try:
-        yield
-    finally:
-        THREAD.now.recording = before
+
+    __slots__ = ("_before", "_enabled")
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def __enter__(self) -> None:
+        mode = THREAD.now
+        self._before = mode.recording
+        mode.recording = self._enabled
+
+    def __exit__(self, *_: object) -> None:
+        THREAD.now.recording = self._before
 
 
 @contextmanager

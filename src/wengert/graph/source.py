@@ -7,14 +7,14 @@ operation, so recording keeps the pair (code object, instruction offset) and dec
 from __future__ import annotations
 
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 from typing import TypeAlias
 
 Source: TypeAlias = tuple[CodeType, int]
 
 _PACKAGE = __file__.rpartition("graph")[0]
-_inside: set[str] = set()
-"""The files of the package met so far: looking a name up is quicker than comparing its start."""
+_outside: dict[str, bool] = {}
+"""Whether a file is the user's: looking a name up is quicker than comparing its start."""
 
 
 def caller() -> Source | None:
@@ -22,17 +22,17 @@ def caller() -> Source | None:
 
     It is called by `bind`, which is called by a function of the package: these are skipped unseen.
     """
-    frame = sys._getframe(2)
-    while True:
-        file = frame.f_code.co_filename
-        if file not in _inside:
-            if not file.startswith(_PACKAGE):
-                return frame.f_code, frame.f_lasti
-            _inside.add(file)
-        outer = frame.f_back
-        if outer is None:
-            return None
-        frame = outer
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        outside = _outside.get(code.co_filename)
+        if outside is None:
+            outside = not code.co_filename.startswith(_PACKAGE)
+            _outside[code.co_filename] = outside
+        if outside:
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None
 
 
 def line_number(source: Source) -> int:

@@ -163,6 +163,7 @@ relu_p = define_unary(
     r"\max(0, {0})",
     unary_samples(nonzero, magnitudes(nonzero, (1e-8, 1e8))),
     nonsmooth=(Nonsmooth("kink", lambda y, x: compare.equal(x, 0.0), ((0.0, 1.0),)),),
+    slope=lambda y, x: np.greater(y, _zero_for(y)),
     lower=elementwise(lambda e, x: greater_of(e, x, e.constant(0, x.dtype))),
 )
 

@@ -12,7 +12,7 @@ from wengert.graph.errors import DTypeError
 from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
 from wengert.graph.variable import Aval
 from wengert.ops.batching import batch_elementwise
-from wengert.ops.derivatives import Elementwise, Partial
+from wengert.ops.derivatives import Elementwise, Partial, Slopes
 from wengert.ops.shapes import broadcast_shapes, need_float, same_dtype
 
 Samples: TypeAlias = "Callable[[np.random.Generator, np.dtype[Any]], Iterable[Sample]]"
@@ -95,9 +95,13 @@ def define_unary(  # noqa: PLR0913  (one argument per field of the record)
     *,
     nonsmooth: tuple[Nonsmooth, ...] = (),
     only_float: bool = True,
+    slope: Slopes | None = None,
     lower: Any = None,
 ) -> Primitive:
-    """Define an elementwise primitive of one operand, with its partial ``partial(y, x)``."""
+    """Define an elementwise primitive of one operand, with its partial ``partial(y, x)``.
+
+    `slope` is the same evaluated with NumPy in one go; see `Elementwise`.
+    """
 
     def infer(x: Aval) -> Aval:
         if only_float:
@@ -112,7 +116,7 @@ def define_unary(  # noqa: PLR0913  (one argument per field of the record)
             notation=notation,
             infer=infer,
             evaluate=evaluate,
-            derivative=Elementwise(partial) if partial is not None else None,
+            derivative=Elementwise(partial, slope=slope) if partial is not None else None,
             batch=batch_elementwise,
             samples=samples,
             nonsmooth=nonsmooth,

@@ -19,12 +19,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from wengert.graph.bind import bind
+from wengert.graph.bind import bind, evaluated
+from wengert.graph.dtypes import Array
 from wengert.graph.primitive import Contribution, Params, Primitive, registry
 from wengert.graph.variable import Variable
 
 Slope: TypeAlias = Variable | float
+Slopes: TypeAlias = Callable[[Array, Array], Array]
 Partial: TypeAlias = Callable[..., Slope] | float | None
+
+
+_ONE = 1
 
 
 def emit(name: str, *inputs: Variable, **params: Any) -> Any:
@@ -100,15 +105,23 @@ def zeros_like(x: Variable) -> Variable:
     return bind(registry["full"], (), {"shape": x.shape, "dtype": x.dtype, "value": 0})  # type: ignore[no-any-return]
 
 
+def _product(y_bar: Array, y: Array, x: Array, slope: Slopes) -> Any:
+    return registry["cotangent_mul"].evaluate(y_bar, slope(y, x))
+
+
 class Elementwise:
     """Partial derivatives of an elementwise primitive, ``partial(y, *xs, **params)`` each.
 
     A partial that is everywhere the same is stated as a number (1 costs nothing); it is None for
     an operand that has no derivative (integers, masks).
+
+    A primitive of one operand may also give `slope`: its partial evaluated with NumPy in one go,
+    ``slope(y, x)``. It serves where 𝓑 is not recorded, and the registry test compares both.
     """
 
-    def __init__(self, *partials: Partial) -> None:
+    def __init__(self, *partials: Partial, slope: Slopes | None = None) -> None:
         self.partials = partials
+        self.slope = slope
         self.needs_values = any(callable(partial) for partial in partials)
 
     def pullback(
@@ -121,6 +134,10 @@ class Elementwise:
     ) -> Sequence[Contribution]:
         """Multiply the cotangent by each partial and undo broadcasting."""
         if len(xs) == 1:
+            if self.slope is not None:
+                product = evaluated(_product, (y_bar, y, xs[0]), self.slope)
+                if product is not None:
+                    return (product,)
             (partial,) = self.partials
             slope = partial(y, *xs, **params) if callable(partial) else partial
             return (None if slope is None else scaled(y_bar, slope),)
@@ -130,7 +147,8 @@ class Elementwise:
                 contributions.append(None)
                 continue
             slope = partial(y, *xs, **params) if callable(partial) else partial
-            contributions.append(unbroadcast(scaled(y_bar, slope), xs[place].shape))
+            bar = y_bar if slope is _ONE else scaled(y_bar, slope)
+            contributions.append(unbroadcast(bar, xs[place].shape))
         return contributions
 
     def pushforward(

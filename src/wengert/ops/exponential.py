@@ -99,12 +99,19 @@ cos_p = define_unary(
     unary_samples(normal, _TINY, _LARGE),
     lower=function("cos"),
 )
+
+
+def _tanh_slope(y: Any, x: Any) -> Any:
+    return 1 - y * y
+
+
 tanh_p = define_unary(
     "tanh",
     np.tanh,
-    lambda y, x: 1 - y * y,
+    _tanh_slope,
     r"\tanh {0}",
     unary_samples(normal, _TINY, _LARGE, _HUGE),
+    slope=_tanh_slope,
     lower=function("tanh"),
 )
 
@@ -117,12 +124,17 @@ def _sigmoid(e: Expressions, x: Scalar) -> Scalar:
     return e.div(1, e.add(1, e.call("exp", e.neg(x))))
 
 
+def _sigmoid_slope(y: Any, x: Any) -> Any:
+    return y * (1 - y)
+
+
 sigmoid_p = define_unary(
     "sigmoid",
     _evaluate_sigmoid,
-    lambda y, x: y * (1 - y),
+    _sigmoid_slope,
     r"\sigma({0})",
     unary_samples(normal, _TINY, _LARGE, _HUGE),
+    slope=_sigmoid_slope,
     lower=elementwise(_sigmoid, 10, 2 * LIBRARY),
 )
 

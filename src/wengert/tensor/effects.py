@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,18 +92,21 @@ class Effects:
         return made[:count]
 
 
-@contextmanager
-def written() -> Iterator[dict[int, weakref.ref[Tensor]]]:
+class written:
     """Collect the cells that are bound to something else inside, for `close_cells`."""
-    mode = THREAD.now
-    before, cells = mode.written, dict[int, "weakref.ref[Tensor]"]()
-    mode.written = cells
-    try:
-        yield cells
-    finally:
-        mode.written = before
-        if before is not None:
-            before.update(cells)
+
+    __slots__ = ("_before", "_cells")
+
+    def __enter__(self) -> dict[int, weakref.ref[Tensor]]:
+        mode = THREAD.now
+        self._before = mode.written
+        self._cells = mode.written = {}
+        return self._cells
+
+    def __exit__(self, *_: object) -> None:
+        THREAD.now.written = self._before
+        if self._before is not None:
+            self._before.update(self._cells)
 
 
 def made_since(cells: Mapping[int, weakref.ref[Tensor]], since: int) -> list[Tensor]:

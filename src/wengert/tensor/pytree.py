@@ -6,7 +6,7 @@ call `backward` do not need it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 NAMESPACE = "wengert"
@@ -41,14 +41,14 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
         leaves, spec = optree.tree_flatten(
             tree, namespace=NAMESPACE, none_is_leaf=False, is_leaf=None
         )
-        kinds = {type(leaf) for leaf in leaves if _is_container(leaf)} - _registered
+        kinds = {kind for kind in set(map(type, leaves)) - _registered if _is_container(kind)}
         if not kinds:
-            return list(leaves), spec
+            return leaves, spec
         for kind in kinds:
             _register_container(kind)
 
 
-def unflatten(spec: Any, leaves: Sequence[Any]) -> Any:
+def unflatten(spec: Any, leaves: Iterable[Any]) -> Any:
     """Return the container of structure `spec` that holds `leaves`."""
     import optree
 
@@ -88,8 +88,7 @@ def paths(tree: Any) -> list[str]:
     return ["".join(f"[{part!r}]" for part in path) for path in found]
 
 
-def _is_container(leaf: Any) -> bool:
-    kind = type(leaf)
+def _is_container(kind: type) -> bool:
     return hasattr(kind, "__wengert_flatten__") or hasattr(kind, "__dataclass_fields__")
 
 

@@ -87,7 +87,7 @@ def run(
     specs: list[Any] = []
     counts: list[int] = []
     replaced = list(args)
-    with recording(True):
+    with recording(True), written() as cells:
         for position in _positions(name, argnums, len(args)):
             leaves, spec = pytree.flatten(args[position])
             variables = [_differentiable(name, position, leaf) for leaf in leaves]
@@ -96,15 +96,16 @@ def run(
             fresh += isolated
             specs.append(spec)
             counts.append(len(leaves))
-            replaced[position] = pytree.unflatten(spec, [Tensor(v) for v in isolated])
-        with written() as cells:
-            result = function(*replaced, **kwargs)
+            replaced[position] = pytree.unflatten(spec, map(Tensor, isolated))
+        result = function(*replaced, **kwargs)
     aux = None
     if has_aux:
         if not isinstance(result, tuple) or len(result) != 2:  # noqa: PLR2004
             raise TypeError(f"{name}: with has_aux=True the function must return (value, aux).")
         result, aux = result
-    others = [*_tensors_in(aux), *made_since(cells, since)]
+    others = made_since(cells, since)
+    if aux is not None:
+        others += _tensors_in(aux)
     beside = _captures([x._read() for x in others], fresh, since) if others else False
     return Primal(originals, fresh, specs, counts, since, result, aux, cells, beside)
 
@@ -122,12 +123,15 @@ def _captures(outputs: Sequence[Variable], fresh: Sequence[Variable], since: int
 
 
 def _differentiable(name: str, position: int, leaf: Any) -> Variable:
-    if not (isinstance(leaf, Tensor | float | int) or hasattr(leaf, "__array__")):
+    if isinstance(leaf, Tensor):
+        variable = as_variable(leaf._read())
+    elif isinstance(leaf, float | int) or hasattr(leaf, "__array__"):
+        variable = read(leaf)
+    else:
         raise DTypeError(
             f"{name}: argument {position} holds {type(leaf).__name__}, which is no number; choose "
             "the arguments to differentiate by through argnums."
         )
-    variable = read(leaf)
     if variable.dtype.kind != "f":
         raise DTypeError(
             f"{name}: argument {position} has dtype {variable.dtype}, which has no derivative; "
@@ -138,6 +142,8 @@ def _differentiable(name: str, position: int, leaf: Any) -> Variable:
 
 def _closed(tree: Any, is_open: bool) -> Any:
     """Return a result as tensors, cut off from the fresh variables unless something is outside."""
+    if tree is None:
+        return None
 
     def close(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
@@ -153,12 +159,14 @@ def _wrapped(variables: Sequence[Variable], is_open: bool) -> list[Tensor]:
     seen: set[int] = set()
     tensors = []
     for v in variables:
-        closed_off = close_off(v)
-        value = closed_off.value
-        if value is not None and id(value) in seen:
-            closed_off.value = np.array(value, order="C")
+        value = v.value
+        if value is None:
+            tensors.append(Tensor(close_off(v)))
+            continue
+        if id(value) in seen:
+            value = np.array(value, order="C")
         seen.add(id(value))
-        tensors.append(Tensor(closed_off))
+        tensors.append(Tensor(Variable(value)))
     return tensors
 
 
@@ -240,7 +248,7 @@ def value_and_grad(
                 f"grad: the function must return one number (a 0-d tensor), got shape {y.shape}; "
                 "reduce it, or use wg.jacobian or wg.vjp."
             )
-        one = full((), 1, y.dtype)
+        one = full((), 1, y.dtype) if y.value is None else Variable(np.array(1, y.dtype))
         bars, is_open = reverse.vjp([y], [one], primal.fresh, primal.since, free=not primal.beside)
         grads = [
             zeros_like(x) if bar is None else bar for x, bar in zip(primal.fresh, bars, strict=True)
