@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -23,20 +24,24 @@ def _nothing_kept():
     buffers._kept.store.__init__()
 
 
+def asked(shape, dtype):
+    return reuse(shape, dtype, math.prod(shape) * dtype.itemsize)
+
+
 def large(value: float = 0.0) -> Variable:
     return Variable(np.full((ROWS, WIDTH), value, np.float32))
 
 
 def test_a_dead_array_is_kept_and_handed_out_once():
-    assert reuse((ROWS, WIDTH), FLOAT32) is None
+    assert asked((ROWS, WIDTH), FLOAT32) is None
     holder = [large()]
     address = holder[0].value.ctypes.data
     recycle(holder)
     assert holder == []
-    assert reuse((ROWS, WIDTH), FLOAT64) is None
-    again = reuse((ROWS, WIDTH), FLOAT32)
+    assert asked((ROWS, WIDTH), FLOAT64) is None
+    again = asked((ROWS, WIDTH), FLOAT32)
     assert again.ctypes.data == address
-    assert reuse((ROWS, WIDTH), FLOAT32) is None
+    assert asked((ROWS, WIDTH), FLOAT32) is None
 
 
 def _view_of(variable):
@@ -52,11 +57,11 @@ def _exported(variable):
     "hold", [lambda v: v, lambda v: v.value, _view_of, _exported, lambda v: memoryview(v.value)]
 )
 def test_an_array_that_somebody_refers_to_is_left_alone(hold):
-    assert reuse((ROWS, WIDTH), FLOAT32) is None
+    assert asked((ROWS, WIDTH), FLOAT32) is None
     holder = [large()]
     held = hold(holder[0])
     recycle(holder)
-    assert reuse((ROWS, WIDTH), FLOAT32) is None
+    assert asked((ROWS, WIDTH), FLOAT32) is None
     del held
 
 
@@ -73,7 +78,7 @@ def test_an_array_that_somebody_refers_to_is_left_alone(hold):
 )
 def test_only_large_arrays_with_memory_of_their_own_are_kept(value):
     if value is not None:
-        assert reuse(value.shape, value.dtype) is None
+        assert asked(value.shape, value.dtype) is None
     recycle([Variable(value)])
     assert buffers._kept.store.nbytes == 0
     assert not any(buffers._kept.store.shelves.values())
@@ -82,18 +87,18 @@ def test_only_large_arrays_with_memory_of_their_own_are_kept(value):
 def test_what_is_kept_has_a_limit_and_the_oldest_goes(monkeypatch):
     monkeypatch.setattr(buffers, "_MOST", 3 << 20)
     for n in (1, 2, 3):
-        assert reuse((n, 1 << 18), FLOAT32) is None
+        assert asked((n, 1 << 18), FLOAT32) is None
         recycle([Variable(np.zeros((n, 1 << 18), np.float32))])
     assert buffers._kept.store.nbytes == 3 << 20
-    assert reuse((1, 1 << 18), FLOAT32) is None
-    assert reuse((3, 1 << 18), FLOAT32) is not None
+    assert asked((1, 1 << 18), FLOAT32) is None
+    assert asked((3, 1 << 18), FLOAT32) is not None
     assert buffers._kept.store.nbytes == 0
 
 
 def test_a_full_store_gives_up_no_more_than_it_must(monkeypatch):
     monkeypatch.setattr(buffers, "_MOST", 3 << 20)
     for _ in range(5):
-        assert reuse((1, 1 << 18), FLOAT32) is None
+        assert asked((1, 1 << 18), FLOAT32) is None
     for _ in range(5):
         recycle([Variable(np.zeros((1, 1 << 18), np.float32))])
     assert buffers._kept.store.nbytes == 3 << 20
@@ -102,7 +107,7 @@ def test_a_full_store_gives_up_no_more_than_it_must(monkeypatch):
 
 def test_no_more_is_kept_than_was_asked_for():
     for _ in range(2):
-        assert reuse((ROWS, WIDTH), FLOAT32) is None
+        assert asked((ROWS, WIDTH), FLOAT32) is None
     for _ in range(5):
         recycle([large()])
         recycle([Variable(np.zeros((ROWS, WIDTH), np.float64))])
@@ -111,8 +116,8 @@ def test_no_more_is_kept_than_was_asked_for():
 
 def test_the_memory_of_what_was_asked_for_is_bounded():
     for n in range(3 * buffers._ASKED):
-        assert reuse((n, WIDTH), FLOAT32) is None
-        assert reuse((ROWS, WIDTH), FLOAT32) is None
+        assert asked((n, WIDTH), FLOAT32) is None
+        assert asked((ROWS, WIDTH), FLOAT32) is None
     shelves = buffers._kept.store.shelves
     assert len(shelves) <= buffers._ASKED
     assert max(shelf.asked for shelf in shelves.values()) <= buffers._ASKED
@@ -132,10 +137,10 @@ def test_a_loop_keeps_no_more_from_step_to_step():
 
 
 def test_threads_keep_their_arrays_apart():
-    assert reuse((ROWS, WIDTH), FLOAT32) is None
+    assert asked((ROWS, WIDTH), FLOAT32) is None
     recycle([large()])
     found = []
-    thread = threading.Thread(target=lambda: found.append(reuse((ROWS, WIDTH), FLOAT32)))
+    thread = threading.Thread(target=lambda: found.append(asked((ROWS, WIDTH), FLOAT32)))
     thread.start()
     thread.join()
     assert found == [None]
@@ -152,8 +157,8 @@ def test_later_training_steps_take_no_new_large_arrays(monkeypatch):
     model, optimizer, x = _network()
     made = []
 
-    def counting(shape, dtype):
-        array = reuse(shape, dtype)
+    def counting(shape, dtype, nbytes):
+        array = reuse(shape, dtype, nbytes)
         made.append(array is None)
         return array
 
@@ -206,5 +211,5 @@ def test_gradients_agree_with_those_of_fresh_memory(monkeypatch):
 
     recycled = list(losses())
     for module in ("graph.buffers", "ops.contraction", "ops.arithmetic"):
-        monkeypatch.setattr(f"wengert.{module}.reuse", lambda shape, dtype: None)
+        monkeypatch.setattr(f"wengert.{module}.reuse", lambda shape, dtype, nbytes: None)
     assert recycled == list(losses())

@@ -239,9 +239,9 @@ def _pull_one(
     derivative = op.primitive.derivative
     assert derivative is not None
     contributions = derivative.pullback(y_bar, y, xs, op.params, needed)
-    for x, wanted, contribution in zip(xs, needed, contributions, strict=True):
-        if contribution is not None and wanted:
-            table.add(x, contribution)
+    for place, contribution in enumerate(contributions):
+        if contribution is not None and needed[place]:
+            table.add(xs[place], contribution)
 
 
 def vjp(

@@ -29,7 +29,7 @@ _ASKED = 256
 
 
 class _Shelf(list[Array]):
-    """The kept arrays of one shape and dtype.
+    """The kept arrays of one size in bytes, which is found sooner than a shape and a dtype.
 
     Attributes
     ----------
@@ -50,15 +50,15 @@ class _Store:
     Attributes
     ----------
     shelves : dict
-        The arrays by shape and dtype.
+        The arrays by their size in bytes.
     nbytes : int
-        Their size.
+        The size of all.
     """
 
     __slots__ = ("nbytes", "shelves")
 
     def __init__(self) -> None:
-        self.shelves: dict[tuple[tuple[int, ...], DType], _Shelf] = {}
+        self.shelves: dict[int, _Shelf] = {}
         self.nbytes = 0
 
 
@@ -72,21 +72,29 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def reuse(shape: tuple[int, ...], dtype: DType) -> Array | None:
-    """Return an array to write into, or None where NumPy should make one: an ``out=`` argument."""
+def reuse(shape: tuple[int, ...], dtype: DType, nbytes: int) -> Array | None:
+    """Return an array to write into, or None where NumPy should make one: an ``out=`` argument.
+
+    Parameters
+    ----------
+    shape, dtype
+        What it must have.
+    nbytes : int
+        The size of such an array in bytes.
+    """
     store = _kept.store
-    shelf = store.shelves.get((shape, dtype))
+    shelf = store.shelves.get(nbytes)
     if shelf is None:
         if len(store.shelves) >= _ASKED:
             store.__init__()  # type: ignore[misc]
-        shelf = store.shelves[shape, dtype] = _Shelf()
+        shelf = store.shelves[nbytes] = _Shelf()
     if shelf.asked < _ASKED:
         shelf.asked += 1
-    if not shelf:
-        return None
-    array = shelf.pop()
-    store.nbytes -= array.nbytes
-    return array
+    for place in range(len(shelf) - 1, -1, -1):
+        if shelf[place].shape == shape and shelf[place].dtype == dtype:
+            store.nbytes -= nbytes
+            return shelf.pop(place)
+    return None
 
 
 def apply_kept(ufunc: np.ufunc, x: Array, *others: Array) -> Any:
@@ -95,7 +103,7 @@ def apply_kept(ufunc: np.ufunc, x: Array, *others: Array) -> Any:
     for y in others:
         if y.shape != shape[rank - y.ndim :] and y.shape != shape:
             return ufunc(x, *others)
-    return ufunc(x, *others, out=reuse(shape, x.dtype))
+    return ufunc(x, *others, out=reuse(shape, x.dtype, x.nbytes))
 
 
 def recycle(holder: list[Variable] | list[Variable | None]) -> None:
@@ -105,10 +113,13 @@ def recycle(holder: list[Variable] | list[Variable | None]) -> None:
     """
     variable = holder.pop()
     value = None if variable is None else variable.value
-    if value is None or not SMALL <= value.nbytes <= _MOST:
+    if value is None:
+        return
+    nbytes = value.nbytes
+    if not SMALL <= nbytes <= _MOST:
         return
     store = _kept.store
-    shelf = store.shelves.get((value.shape, value.dtype))
+    shelf = store.shelves.get(nbytes)
     if (
         shelf is not None
         and shelf.asked
@@ -120,7 +131,7 @@ def recycle(holder: list[Variable] | list[Variable | None]) -> None:
     ):
         shelf.asked -= 1
         shelf.append(value)
-        store.nbytes += value.nbytes
+        store.nbytes += nbytes
         while store.nbytes > _MOST:
             oldest = next(filter(None, store.shelves.values()))
             store.nbytes -= oldest.pop().nbytes

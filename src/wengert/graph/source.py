@@ -20,9 +20,14 @@ _outside: dict[str, bool] = {}
 def caller() -> Source | None:
     """Return the innermost stack frame outside the package, or None if there is none.
 
-    It is called by `bind`, which is called by a function of the package: these are skipped unseen.
+    It is called by `bind`, which is called by the function of an operation: these are skipped
+    unseen, since each frame that is looked at becomes an object, which is most of what this costs.
     """
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None
+    try:
+        frame = sys._getframe(3)
+    except ValueError:  # a script calls `bind` itself
+        frame = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
         outside = _outside.get(code.co_filename)

@@ -152,7 +152,7 @@ def _zero_for(x: Array) -> Array:
 
 
 def _evaluate_relu(x: Array) -> Any:
-    out = reuse(x.shape, x.dtype) if x.nbytes >= SMALL else None
+    out = reuse(x.shape, x.dtype, x.nbytes) if x.nbytes >= SMALL else None
     return np.maximum(x, _zero_for(x), out=out)
 
 
@@ -171,7 +171,7 @@ relu_p = define_unary(
 def _evaluate_cotangent_mul(cotangent: Array, slope: Array) -> Any:
     out = None
     if cotangent.nbytes >= SMALL and cotangent.shape == slope.shape:
-        out = reuse(cotangent.shape, cotangent.dtype)
+        out = reuse(cotangent.shape, cotangent.dtype, cotangent.nbytes)
     product = np.multiply(cotangent, slope, out=out)
     check = np.vdot(product, product) if product.shape else product
     if check != check:  # noqa: PLR0124  (a NaN; `numpy.isnan` costs five times as much)

@@ -32,7 +32,7 @@ from wengert.ops.define import Samples, normal, strided
 from wengert.ops.derivatives import Rules, aligned, emit, scaled
 from wengert.ops.indexing import evaluate_gather, locations
 from wengert.ops.lowering import Expressions, Inexact, Kernels, Scalar, View
-from wengert.ops.reduce import evaluate_logsumexp
+from wengert.ops.reduce import evaluate_logsumexp, total_along
 from wengert.ops.shapes import need_float, need_integer, without_axes
 
 
@@ -59,7 +59,7 @@ def _infer_loss(x: Aval, target: Aval, axis: int, count: int | None) -> Aval:
 def _evaluate_loss(x: Array, target: Array, axis: int, count: int | None) -> Any:
     others = _others(x.ndim, axis)
     below = x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
-    losses = np.log(np.add.reduce(np.exp(below), axis=axis))
+    losses = np.log(total_along(np.exp(below), axis))
     losses = losses - evaluate_gather(below, target, axes=(axis,), batch_axes=others)
     if _has_nan(losses):  # infinities among the logits
         picked = evaluate_gather(x, target, axes=(axis,), batch_axes=others)
@@ -83,8 +83,10 @@ def _evaluate_slope(x: Array, target: Array, axis: int, count: int) -> Any:
 
 def _quick_slope(x: Array, target: Array, axis: int, count: int) -> Array:
     slope: Array = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf))
-    total = np.add.reduce(slope, axis=axis, keepdims=True)
-    slope /= total * count if count != 1 else total
+    total = total_along(slope, axis, keepdims=True)
+    if count != 1:
+        total *= count
+    slope /= total
     _take_from_targets(slope, target, axis, 1 / count)
     return slope
 

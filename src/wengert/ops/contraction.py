@@ -91,8 +91,8 @@ def _matrix_recipe(x: str, y: str, result: str) -> Callable[[Array, Array], Any]
 def product(a: Array, b: Array) -> Array:
     """Return the product of two matrices of one dtype."""
     shape, dtype = (a.shape[0], b.shape[1]), a.dtype
-    large = shape[0] * shape[1] * dtype.itemsize >= SMALL
-    return a.dot(b, reuse(shape, dtype) if large else None)
+    nbytes = shape[0] * shape[1] * dtype.itemsize
+    return a.dot(b, reuse(shape, dtype, nbytes) if nbytes >= SMALL else None)
 
 
 def _general_recipe(x: str, y: str, result: str) -> Callable[[Array, Array], Any]:

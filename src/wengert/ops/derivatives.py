@@ -146,8 +146,10 @@ class Elementwise:
             if not needed[place] or partial is None:
                 contributions.append(None)
                 continue
-            slope = partial(y, *xs, **params) if callable(partial) else partial
-            bar = y_bar if slope is _ONE else scaled(y_bar, slope)
+            bar = y_bar
+            if partial is not _ONE:
+                slope = partial(y, *xs, **params) if callable(partial) else partial
+                bar = scaled(y_bar, slope)
             contributions.append(unbroadcast(bar, xs[place].shape))
         return contributions
 
@@ -238,10 +240,10 @@ class Multilinear:
     ) -> Sequence[Contribution]:
         """Apply each transpose that is needed."""
         del y
-        return [
-            transpose(y_bar, *xs, **params) if needed[place] else None
-            for place, transpose in enumerate(self.transposes)
-        ]
+        contributions: list[Contribution] = []
+        for transpose, wanted in zip(self.transposes, needed, strict=True):
+            contributions.append(transpose(y_bar, *xs, **params) if wanted else None)
+        return contributions
 
     def pushforward(
         self,

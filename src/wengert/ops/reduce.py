@@ -51,6 +51,14 @@ def _ones(length: int, dtype: np.dtype[Any]) -> Array:
     return np.ones(length, dtype)
 
 
+def total_along(x: Array, axis: int, keepdims: bool = False) -> Any:
+    """Return the sums along `axis`, evaluated with NumPy."""
+    if axis == 1 and x.ndim == 2:  # noqa: PLR2004
+        total = x.dot(_ones(x.shape[1], x.dtype))  # several times as fast for short rows
+        return total[:, np.newaxis] if keepdims else total
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
 def _evaluate_sum(x: Array, axes: Axes) -> Any:
     if axes == (0,) and x.ndim == 2 and x.dtype.kind == "f" and x.flags.c_contiguous:  # noqa: PLR2004
         return np.dot(_ones(x.shape[0], x.dtype), x)  # several times as fast as `numpy.sum`

@@ -12,6 +12,8 @@ from typing import Any
 NAMESPACE = "wengert"
 
 _registered: set[type] = set()
+_plain: set[type] = set()
+"""The types of leaves met so far that are no containers."""
 
 
 def register(
@@ -25,6 +27,7 @@ def register(
     if kind in _registered:
         return
     _registered.add(kind)
+    _plain.discard(kind)
     optree.register_pytree_node(
         kind,
         lambda tree: tuple(flatten(tree)),
@@ -38,14 +41,14 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
     import optree
 
     while True:
-        leaves, spec = optree.tree_flatten(
-            tree, namespace=NAMESPACE, none_is_leaf=False, is_leaf=None
-        )
-        kinds = {kind for kind in set(map(type, leaves)) - _registered if _is_container(kind)}
-        if not kinds:
+        leaves, spec = optree.tree_flatten(tree, namespace=NAMESPACE)
+        if _plain.issuperset(map(type, leaves)):
             return leaves, spec
-        for kind in kinds:
-            _register_container(kind)
+        for kind in set(map(type, leaves)) - _plain:
+            if hasattr(kind, "__wengert_flatten__") or hasattr(kind, "__dataclass_fields__"):
+                _register_container(kind)
+            else:
+                _plain.add(kind)
 
 
 def unflatten(spec: Any, leaves: Iterable[Any]) -> Any:
@@ -86,10 +89,6 @@ def paths(tree: Any) -> list[str]:
     flatten(tree)
     found = optree.tree_paths(tree, namespace=NAMESPACE, none_is_leaf=False)
     return ["".join(f"[{part!r}]" for part in path) for path in found]
-
-
-def _is_container(kind: type) -> bool:
-    return hasattr(kind, "__wengert_flatten__") or hasattr(kind, "__dataclass_fields__")
 
 
 def _register_container(kind: type) -> None:

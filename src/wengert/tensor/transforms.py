@@ -69,7 +69,7 @@ def _positions(name: str, argnums: Argnums, count: int) -> tuple[int, ...]:
     for position in given:
         if not -count <= position < count:
             raise ValueError(f"{name}: argnums {argnums} does not fit {count} arguments.")
-    return tuple(position % count for position in given)
+    return tuple([position % count for position in given])
 
 
 def run(
@@ -124,7 +124,10 @@ def _captures(outputs: Sequence[Variable], fresh: Sequence[Variable], since: int
 
 def _differentiable(name: str, position: int, leaf: Any) -> Variable:
     if isinstance(leaf, Tensor):
-        variable = as_variable(leaf._read())
+        variable = leaf._read()
+        if variable.value is not None and variable.value.dtype.kind == "f":
+            return variable
+        variable = as_variable(variable)
     elif isinstance(leaf, float | int) or hasattr(leaf, "__array__"):
         variable = read(leaf)
     else:
@@ -180,7 +183,7 @@ def _tree_per_argument(primal: Primal, leaves: Sequence[Any], argnums: Argnums) 
 
 
 def _output(name: str, leaf: Any) -> Variable:
-    if not (isinstance(leaf, Tensor | float) or hasattr(leaf, "__array__")):
+    if not (isinstance(leaf, (Tensor, float)) or hasattr(leaf, "__array__")):
         raise TypeError(
             f"{name}: the function must return tensors, got {type(leaf).__name__}; "
             "return other things through has_aux=True."
