@@ -28,6 +28,7 @@ from wengert.graph.errors import (
     TracerError,
 )
 from wengert.graph.graph import Graph
+from wengert.graph.memory import keep_freed_memory as _keep_freed_memory
 from wengert.graph.verify import verify
 from wengert.tensor.backward import enable_grad, is_grad_enabled, no_grad
 from wengert.tensor.creation import asarray, full_like, ones_like, tensor, zeros_like
@@ -154,6 +155,8 @@ from wengert.tensor.transforms import grad, hvp, jvp, stop_gradient, value_and_g
 from wengert.tensor.vmap import hessian, jacobian, vmap
 
 __version__ = "0.1.0"
+
+_keep_freed_memory()
 
 _LATER = ("data", "interop", "nn", "optim", "train")
 

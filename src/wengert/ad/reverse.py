@@ -13,7 +13,6 @@ from typing import Any
 from wengert.ad.tape import Tape, close_off, closes_off, record_tape
 from wengert.graph import sharing
 from wengert.graph.bind import bind, bind_inplace
-from wengert.graph.buffers import recycle
 from wengert.graph.errors import ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.primitive import Indexed, Updated
@@ -130,7 +129,7 @@ class CotangentTable:
                 self._bars.pop(x, None)
         if x in self._owned:
             self._owned.remove(x)
-            self._spare = id(bar)  # a reference would keep it from being recycled
+            self._spare = id(bar)
         return bar
 
     def finish(self) -> None:
@@ -198,26 +197,25 @@ def pull(
 
 def _pull_all(tape: Tape, table: CotangentTable, free: bool) -> None:
     results, reached, mode = tape.results, tape.reached, THREAD.now
-    bars: list[Variable | None]  # a list of one, and no name for a result: both may be recycled
     for place in range(len(results) - 1, -1, -1):
-        op = results[place].op
+        y = results[place]
+        op = y.op
         assert op is not None
         mode.origin = op
         if op.primitive.several:
-            y = op.all_outputs()
-            bars = [table.take(x) for x in y]
+            ys = op.all_outputs()
+            bars = tuple([table.take(x) for x in ys])
             if bars.count(None) < len(bars):
-                _pull_one(op, tuple(bars), y, table, reached)
+                _pull_one(op, bars, ys, table, reached)
         else:
-            bars = [table.take(results[place])]
-            if bars[0] is not None:
-                _pull_one(op, bars[0], results[place], table, reached)
-                recycle(bars)
+            y_bar = table.take(y)
+            if y_bar is not None:
+                _pull_one(op, y_bar, y, table, reached)
         if free:
             op.inputs = ()
+            results.pop()
             if reached is not None:
-                reached.discard(results[place])
-            recycle(results)
+                reached.discard(y)
 
 
 _NEEDED = (True,)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from wengert.graph import sharing
-from wengert.graph.buffers import SMALL, apply_kept
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, IndexRangeError, ShapeError, TracerError
 from wengert.graph.mode import THREAD
@@ -63,10 +62,7 @@ def bind(  # noqa: C901  (the hot path: a call would cost more than a branch)
     if mode.trace is not None and (not inputs or (primitive.per_lane and mode.trace.draws)):
         return _bind_abstract(primitive, inputs, params)
     try:
-        if primitive.ufunc is None or values[0].nbytes < SMALL:
-            result = mode.run(primitive.evaluate, *values, **params)
-        else:
-            result = mode.run(apply_kept, primitive.ufunc, *values)
+        result = mode.run(primitive.evaluate, *values, **params)
     except Exception as error:
         if not _is_reentry(error):
             raise _explained(primitive, inputs, params, error) from None

@@ -163,8 +163,6 @@ class Primitive:
         ``inplace(buffer, *arrays, **params)``: as `evaluate`, but writes into its first operand.
     per_lane : bool
         Whether `vmap` batches it even if no operand is batched, as random draws want.
-    ufunc : numpy.ufunc or None
-        What `evaluate` is, if it is a function of NumPy's whose result has its operands' dtype.
     lower : callable or None
         The lowering, read by the native compiler; it says how exact it is (`ops.lowering.Inexact`).
     """
@@ -180,7 +178,6 @@ class Primitive:
     several: bool = False
     inplace: Callable[..., Any] | None = None
     per_lane: bool = False
-    ufunc: np.ufunc | None = None
     lower: Any = None
 
     @property

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.buffers import SMALL, reuse
 from wengert.graph.dtypes import Array, default_float
 from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, register
 from wengert.graph.variable import Aval, Variable, operators
@@ -152,8 +151,7 @@ def _zero_for(x: Array) -> Array:
 
 
 def _evaluate_relu(x: Array) -> Any:
-    out = reuse(x.shape, x.dtype, x.nbytes) if x.nbytes >= SMALL else None
-    return np.maximum(x, _zero_for(x), out=out)
+    return np.maximum(x, _zero_for(x))
 
 
 relu_p = define_unary(
@@ -169,10 +167,7 @@ relu_p = define_unary(
 
 
 def _evaluate_cotangent_mul(cotangent: Array, slope: Array) -> Any:
-    out = None
-    if cotangent.nbytes >= SMALL and cotangent.shape == slope.shape:
-        out = reuse(cotangent.shape, cotangent.dtype, cotangent.nbytes)
-    product = np.multiply(cotangent, slope, out=out)
+    product = np.multiply(cotangent, slope)
     check = np.vdot(product, product) if product.shape else product
     if check != check:  # noqa: PLR0124  (a NaN; `numpy.isnan` costs five times as much)
         zero = cotangent.dtype.type(0)

@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 
 from wengert.graph.bind import bind
-from wengert.graph.buffers import SMALL, reuse
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
@@ -73,26 +72,19 @@ def _matrix_recipe(x: str, y: str, result: str) -> Callable[[Array, Array], Any]
     swapped = result[0] in y
     if swapped:
         recipes: dict[tuple[bool, bool], Callable[[Array, Array], Any]] = {
-            (False, False): lambda a, b: product(b.T, a.T),
-            (True, False): lambda a, b: product(b.T, a),
-            (False, True): lambda a, b: product(b, a.T),
-            (True, True): lambda a, b: product(b, a),
+            (False, False): lambda a, b: b.T.dot(a.T),
+            (True, False): lambda a, b: b.T.dot(a),
+            (False, True): lambda a, b: b.dot(a.T),
+            (True, True): lambda a, b: b.dot(a),
         }
         return recipes[flip_x, flip_y]
     recipes = {
-        (False, False): product,
-        (True, False): lambda a, b: product(a.T, b),
-        (False, True): lambda a, b: product(a, b.T),
-        (True, True): lambda a, b: product(a.T, b.T),
+        (False, False): np.ndarray.dot,
+        (True, False): lambda a, b: a.T.dot(b),
+        (False, True): lambda a, b: a.dot(b.T),
+        (True, True): lambda a, b: a.T.dot(b.T),
     }
     return recipes[flip_x, flip_y]
-
-
-def product(a: Array, b: Array) -> Array:
-    """Return the product of two matrices of one dtype."""
-    shape, dtype = (a.shape[0], b.shape[1]), a.dtype
-    nbytes = shape[0] * shape[1] * dtype.itemsize
-    return a.dot(b, reuse(shape, dtype, nbytes) if nbytes >= SMALL else None)
 
 
 def _general_recipe(x: str, y: str, result: str) -> Callable[[Array, Array], Any]:

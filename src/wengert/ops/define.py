@@ -120,7 +120,6 @@ def define_unary(  # noqa: PLR0913  (one argument per field of the record)
             batch=batch_elementwise,
             samples=samples,
             nonsmooth=nonsmooth,
-            ufunc=evaluate if isinstance(evaluate, np.ufunc) else None,
             lower=lower,
         )
     )
@@ -157,7 +156,6 @@ def define_binary(  # noqa: PLR0913  (one argument per field of the record)
             batch=batch_elementwise,
             samples=samples,
             nonsmooth=nonsmooth,
-            ufunc=evaluate if isinstance(evaluate, np.ufunc) and result is None else None,
             inplace=inplace,
             lower=lower,
         )

@@ -16,7 +16,7 @@ from wengert.graph.primitive import Contribution, Outputs, Params, Primitive, Sa
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_products
 from wengert.ops.batching import with_rank
-from wengert.ops.contraction import contract_p, product
+from wengert.ops.contraction import contract_p
 from wengert.ops.convert import VariableLike, as_variable, promoted
 from wengert.ops.define import normal, strided
 from wengert.ops.derivatives import Rules, add_all, broadcast, emit
@@ -58,7 +58,7 @@ def _evaluate(x: Array, w: Array, b: Array) -> Any:
     if b.shape != w.shape[:1]:
         raise ValueError("the bias does not fit")  # the shape rule says it better
     if x.ndim == 2:  # noqa: PLR2004
-        y = product(x, w.T)
+        y = x.dot(w.T)
         return np.add(y, b, out=y)
     rows = math.prod(x.shape[:-1])
     y = x.reshape(rows, x.shape[-1]).dot(w.T)

@@ -14,7 +14,6 @@ import numpy as np
 
 from wengert.ad.tape import close_off
 from wengert.graph import sharing
-from wengert.graph.buffers import recycle
 from wengert.graph.errors import DTypeError, ShapeError
 from wengert.graph.mode import THREAD
 from wengert.graph.tracing import Trace
@@ -110,10 +109,7 @@ class Cell(Values):
         if trace is not None:
             trace.write(self, "_grad", grad)
             return
-        forgotten = [] if self._grad is None else [self._grad._variable]
         self._grad = grad
-        if forgotten:
-            recycle(forgotten)
 
     def _check_grad(self, grad: object) -> None:
         if not isinstance(grad, Cell):
