@@ -207,6 +207,7 @@ def _pull_all(tape: Tape, table: CotangentTable, free: bool) -> None:
             bars = tuple([table.take(x) for x in ys])
             if bars.count(None) < len(bars):
                 _pull_one(op, bars, ys, table, reached)
+            del ys, bars  # else they live until the next operation of several outputs
         else:
             y_bar = table.take(y)
             if y_bar is not None:

@@ -9,7 +9,10 @@ _KEPT = 1 << 24
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep the memory of freed arrays up to 16 MiB, 32 MiB in all.
+    """Have the C library keep the memory of freed arrays up to 16 MiB.
+
+    What is free at the top of its heap goes back from 32 MiB on; what is free below a block still
+    in use stays until that one is freed.
 
     The GNU C library gives large blocks back to the system at once, whose next use then fetches
     them page by page. It stops doing so for blocks up to the size of the largest one that it has

@@ -6,11 +6,13 @@ call `backward` do not need it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 NAMESPACE = "wengert"
 
+_registering = threading.Lock()
 _registered: set[type] = set()
 _plain: set[type] = set()
 """The types of leaves met so far that are no containers."""
@@ -24,16 +26,17 @@ def register(
     """Make instances of `kind` containers: ``flatten`` gives children and a static remainder."""
     import optree
 
-    if kind in _registered:
-        return
-    _registered.add(kind)
-    _plain.discard(kind)
-    optree.register_pytree_node(
-        kind,
-        lambda tree: tuple(flatten(tree)),
-        lambda rest, children: unflatten(rest, tuple(children)),
-        namespace=NAMESPACE,
-    )
+    with _registering:
+        if kind in _registered:
+            return
+        optree.register_pytree_node(
+            kind,
+            lambda tree: tuple(flatten(tree)),
+            lambda rest, children: unflatten(rest, tuple(children)),
+            namespace=NAMESPACE,
+        )
+        _registered.add(kind)
+        _plain.discard(kind)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
