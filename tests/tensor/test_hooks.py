@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import wengert as wg
 from tests.tensor.shared import leaf
 from wengert import ShapeError
+from wengert.graph.mode import THREAD
 
 
 def test_hook_sees_and_replaces_the_gradient_of_a_leaf():
@@ -160,3 +162,22 @@ def test_retain_grad_sees_what_hooks_before_it_returned():
     h.retain_grad()
     h.sum().backward()
     assert h.grad.item() == 5.0
+
+
+def test_a_retained_gradient_that_is_asked_for_too_is_added_once():
+    x = wg.tensor([1.0, 2.0], requires_grad=True)
+    h = x * 2.0
+    h.retain_grad()
+    (h * h).sum().backward(inputs=[h])
+    np.testing.assert_array_equal(h.grad.numpy(), [4.0, 8.0])
+    assert x.grad is None
+
+
+def test_cotangents_add_up_while_another_evaluation_is_under_way():
+    def gradient():
+        x = wg.tensor([1.0, 2.0], requires_grad=True)
+        h = x * 2.0
+        (h * h + h * 3.0 + wg.sin(h)).sum().backward()
+        return x.grad.numpy()
+
+    np.testing.assert_array_equal(THREAD.now.run(gradient), gradient())

@@ -138,7 +138,12 @@ def bind_inplace(
         result = bind(primitive, inputs, params)
         assert isinstance(result, Variable)
         return result
-    mode.run(primitive.inplace, *values, **params)
+    try:
+        mode.run(primitive.inplace, *values, **params)
+    except RuntimeError as error:
+        if not _is_reentry(error):
+            raise
+        primitive.inplace(*values, **params)
     if not (mode.recording and any(x.requires_grad for x in inputs)):
         return Variable(value)
     buffer._aval, buffer.value = buffer.aval, None

@@ -62,7 +62,7 @@ def backward(
         bar = _apart(table.get(leaf), given)
         if isinstance(leaf, Leaf) and (cell := leaf.cell()) is not None:
             accumulate(cell, bar)
-        elif inputs is not None and wrt is not None and leaf in wrt:
+        elif inputs is not None and wrt is not None and leaf in wrt and leaf not in _retained:
             accumulate(inputs[wrt.index(leaf)], bar)
 
 
