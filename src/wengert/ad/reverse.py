@@ -63,7 +63,7 @@ class CotangentTable:
         self._bars: dict[Variable, Variable] = {}
         self._owned: set[Variable] = set()
         self._seen: set[Variable] = set()
-        self._spare = 0  # the identity of a cotangent that was taken with its buffer
+        self._spare: Variable | None = None  # a cotangent that was taken with its buffer
 
     def add(self, x: Variable, contribution: Variable | Indexed | Updated) -> None:
         """Add to the cotangent of `x`."""
@@ -90,7 +90,7 @@ class CotangentTable:
         self._owned.add(x)
 
     def _add_updated(self, x: Variable, known: Variable | None, updated: Updated) -> None:
-        apply = bind_inplace if id(updated.y_bar) == self._spare else bind
+        apply = bind_inplace if updated.y_bar is self._spare else bind
         made = apply(updated.primitive, (updated.y_bar, *updated.operands), updated.params)
         self._bars[x] = made if known is None else bind_inplace(add_p, (made, known))
         self._owned.add(x)
@@ -116,7 +116,7 @@ class CotangentTable:
 
     def take(self, x: Variable) -> Variable | None:
         """Return the cotangent of `x`, as `get`, and forget it unless it is to be kept."""
-        self._spare = 0
+        self._spare = None
         bar = self._bars.pop(x, None)
         if bar is None:
             return None
@@ -129,7 +129,7 @@ class CotangentTable:
                 self._bars.pop(x, None)
         if x in self._owned:
             self._owned.remove(x)
-            self._spare = id(bar)
+            self._spare = bar
         return bar
 
     def finish(self) -> None:

@@ -54,7 +54,7 @@ def isolate(x: Variable) -> Variable:
     at it, and other uses of `x` stay apart.
     """
     if x.value is not None and not x.requires_grad:
-        fresh = Isolated(x.value, None, True)
+        fresh = Isolated(x.value, requires_grad=True)
         fresh.serial = next_serial()
         return fresh
     alias: Variable = bind(alias_p, (x,))

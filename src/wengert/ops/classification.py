@@ -30,9 +30,10 @@ from wengert.ops.activations import evaluate_softmax, pull_softmax
 from wengert.ops.batching import with_batch
 from wengert.ops.define import Samples, normal, strided
 from wengert.ops.derivatives import Rules, aligned, emit, scaled
+from wengert.ops.evaluation import has_nan, total_along
 from wengert.ops.indexing import evaluate_gather, locations
 from wengert.ops.lowering import Expressions, Inexact, Kernels, Scalar, View
-from wengert.ops.reduce import evaluate_logsumexp, total_along
+from wengert.ops.reduce import evaluate_logsumexp
 from wengert.ops.shapes import need_float, need_integer, without_axes
 
 
@@ -61,7 +62,7 @@ def _evaluate_loss(x: Array, target: Array, axis: int, count: int | None) -> Any
     below = x - np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
     losses = np.log(total_along(np.exp(below), axis))
     losses = losses - evaluate_gather(below, target, axes=(axis,), batch_axes=others)
-    if _has_nan(losses):  # infinities among the logits
+    if has_nan(losses):  # infinities among the logits
         picked = evaluate_gather(x, target, axes=(axis,), batch_axes=others)
         losses = evaluate_logsumexp(x, (axis,)) - picked
     return losses if count is None else np.add.reduce(losses, axis=None) / count
@@ -75,7 +76,7 @@ def _infer_slope(x: Aval, target: Aval, axis: int, count: int) -> Aval:
 
 def _evaluate_slope(x: Array, target: Array, axis: int, count: int) -> Any:
     slope = _quick_slope(x, target, axis, count)
-    if _has_nan(slope):  # infinities among the logits
+    if has_nan(slope):  # infinities among the logits
         slope = evaluate_softmax(x, (axis,)) / count
         _take_from_targets(slope, target, axis, 1 / count)
     return slope
@@ -95,17 +96,12 @@ def _quick_pullback(y_bar: Array, x: Array, target: Array, axis: int, count: int
     """Return the cotangent of `x`, or None if there are NaNs, which need care."""
     bar = _quick_slope(x, target, axis, count)
     bar *= y_bar
-    return None if _has_nan(bar) else bar
+    return None if has_nan(bar) else bar
 
 
 def _take_from_targets(x: Array, target: Array, axis: int, amount: float) -> None:
     view, key = locations(x, (target,), (axis,), _others(x.ndim, axis))
     view[key] -= amount
-
-
-def _has_nan(x: Array) -> bool:
-    check = np.vdot(x, x)
-    return bool(check != check)  # noqa: PLR0124  (`numpy.isnan` costs five times as much)
 
 
 def _slope(xs: tuple[Variable, ...], params: Params) -> Variable:

@@ -29,9 +29,6 @@ Slopes: TypeAlias = Callable[[Array, Array], Array]
 Partial: TypeAlias = Callable[..., Slope] | float | None
 
 
-_ONE = 1
-
-
 def emit(name: str, *inputs: Variable, **params: Any) -> Any:
     """Bind the primitive called `name`."""
     return bind(registry[name], inputs, params)
@@ -105,6 +102,13 @@ def zeros_like(x: Variable) -> Variable:
     return bind(registry["full"], (), {"shape": x.shape, "dtype": x.dtype, "value": 0})  # type: ignore[no-any-return]
 
 
+def ones_like(y: Variable) -> Variable:
+    """Return ones of the shape and dtype of `y`: the cotangent with which a pullback starts."""
+    if y.value is not None:
+        return Variable(np.ones(y.shape, y.dtype))
+    return bind(registry["full"], (), {"shape": y.shape, "dtype": y.dtype, "value": 1})  # type: ignore[no-any-return]
+
+
 def _product(y_bar: Array, y: Array, x: Array, slope: Slopes) -> Any:
     return registry["cotangent_mul"].evaluate(y_bar, slope(y, x))
 
@@ -146,11 +150,8 @@ class Elementwise:
             if not needed[place] or partial is None:
                 contributions.append(None)
                 continue
-            bar = y_bar
-            if partial is not _ONE:
-                slope = partial(y, *xs, **params) if callable(partial) else partial
-                bar = scaled(y_bar, slope)
-            contributions.append(unbroadcast(bar, xs[place].shape))
+            slope = partial(y, *xs, **params) if callable(partial) else partial
+            contributions.append(unbroadcast(scaled(y_bar, slope), xs[place].shape))
         return contributions
 
     def pushforward(
@@ -240,10 +241,10 @@ class Multilinear:
     ) -> Sequence[Contribution]:
         """Apply each transpose that is needed."""
         del y
-        contributions: list[Contribution] = []
-        for transpose, wanted in zip(self.transposes, needed, strict=True):
-            contributions.append(transpose(y_bar, *xs, **params) if wanted else None)
-        return contributions
+        return [
+            transpose(y_bar, *xs, **params) if needed[place] else None
+            for place, transpose in enumerate(self.transposes)
+        ]
 
     def pushforward(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from wengert.ops.batching import batch_by_axes
 from wengert.ops.convert import VariableLike, as_variable, cast, floating, widened
 from wengert.ops.define import Samples, magnitudes, normal
 from wengert.ops.derivatives import Linear, Rules, WeightedReduction, aligned, emit, expanded
+from wengert.ops.evaluation import has_nan, total_of_rows
 from wengert.ops.lowering import Inexact
 from wengert.ops.shapes import normalize_axes, normalize_axis, with_ones, without_axes
 
@@ -46,22 +46,9 @@ def _infer_sum(x: Aval, axes: Axes) -> Aval:
     return Aval(without_axes(x.shape, axes), x.dtype)
 
 
-@lru_cache(maxsize=64)
-def _ones(length: int, dtype: np.dtype[Any]) -> Array:
-    return np.ones(length, dtype)
-
-
-def total_along(x: Array, axis: int, keepdims: bool = False) -> Any:
-    """Return the sums along `axis`, evaluated with NumPy."""
-    if axis == 1 and x.ndim == 2:  # noqa: PLR2004
-        total = x.dot(_ones(x.shape[1], x.dtype))  # several times as fast for short rows
-        return total[:, np.newaxis] if keepdims else total
-    return x.sum(axis=axis, keepdims=keepdims)
-
-
 def _evaluate_sum(x: Array, axes: Axes) -> Any:
     if axes == (0,) and x.ndim == 2 and x.dtype.kind == "f" and x.flags.c_contiguous:  # noqa: PLR2004
-        return np.dot(_ones(x.shape[0], x.dtype), x)  # several times as fast as `numpy.sum`
+        return total_of_rows(x)
     return np.add.reduce(x, axis=axes, dtype=x.dtype)
 
 
@@ -134,8 +121,7 @@ def evaluate_logsumexp(x: Array, axes: Axes) -> Any:
     top = np.maximum.reduce(x, axis=axes, keepdims=True, initial=-np.inf)
     result = np.log(np.add.reduce(np.exp(x - top), axis=axes))
     result = result + top.reshape(result.shape)
-    check = np.vdot(result, result)
-    if check != check:  # noqa: PLR0124  (a NaN: infinities among the elements)
+    if has_nan(result):  # infinities among the elements
         finite = np.where(np.isfinite(top), top, x.dtype.type(0))
         total = np.add.reduce(np.exp(x - finite), axis=axes)
         return np.log(total) + finite.reshape(total.shape)

@@ -19,7 +19,7 @@ from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.ops.arithmetic import add
 from wengert.ops.convert import as_variable
-from wengert.ops.creation import full
+from wengert.ops.derivatives import ones_like
 from wengert.ops.shape import alias_p
 from wengert.tensor import inplace
 from wengert.tensor.cell import Cell
@@ -80,7 +80,7 @@ def _seed(y: Variable, gradient: Any) -> Variable:
                 f"backward: a tensor of shape {y.shape} needs an incoming gradient of that shape; "
                 "reduce it to one number first (.sum(), .mean()), or pass gradient=."
             )
-        return full(y.shape, 1, y.dtype) if y.value is None else Variable(np.ones(y.shape, y.dtype))
+        return ones_like(y)
     seed = as_variable(operand(gradient), y.dtype)
     if seed.shape != y.shape or seed.dtype != y.dtype:
         raise ShapeError(

@@ -19,8 +19,7 @@ from wengert.graph.errors import DTypeError, GraphFreedError, ShapeError
 from wengert.graph.mode import recording
 from wengert.graph.variable import Variable
 from wengert.ops.convert import as_variable
-from wengert.ops.creation import full
-from wengert.ops.derivatives import zeros_like
+from wengert.ops.derivatives import ones_like, zeros_like
 from wengert.tensor import pytree
 from wengert.tensor.effects import close_cells, made_since, written
 from wengert.tensor.tensor import Tensor, operand
@@ -251,8 +250,9 @@ def value_and_grad(
                 f"grad: the function must return one number (a 0-d tensor), got shape {y.shape}; "
                 "reduce it, or use wg.jacobian or wg.vjp."
             )
-        one = full((), 1, y.dtype) if y.value is None else Variable(np.array(1, y.dtype))
-        bars, is_open = reverse.vjp([y], [one], primal.fresh, primal.since, free=not primal.beside)
+        bars, is_open = reverse.vjp(
+            [y], [ones_like(y)], primal.fresh, primal.since, free=not primal.beside
+        )
         grads = [
             zeros_like(x) if bar is None else bar for x, bar in zip(primal.fresh, bars, strict=True)
         ]
