@@ -54,7 +54,7 @@ def isolate(x: Variable) -> Variable:
     at it, and other uses of `x` stay apart.
     """
     if x.value is not None and not x.requires_grad:
-        fresh = Isolated(x.value, requires_grad=True)
+        fresh = Isolated(x.value, None, True)
         fresh.serial = next_serial()
         return fresh
     alias: Variable = bind(alias_p, (x,))
@@ -144,15 +144,15 @@ def _walk(outputs: Sequence[Variable], since: int) -> tuple[list[Variable], set[
     """Return the results of the operations since then, in order, and the variables they end at."""
     seen: set[Operation] = set()
     results: list[Variable] = []
-    ends: set[Variable] = set()
     stack = [v for v in outputs if v.requires_grad]
+    ends = {v for v in stack if v.op is None}
     while stack:
         v = stack.pop()
         op = v.op
-        if op is None or op.serial <= since:
-            ends.add(v)
+        if op is None or op in seen:
             continue
-        if op in seen:
+        if op.serial <= since:
+            ends.add(v)
             continue
         if not op.inputs:
             raise _freed(op)
@@ -160,7 +160,10 @@ def _walk(outputs: Sequence[Variable], since: int) -> tuple[list[Variable], set[
         for x in op.inputs:
             if x.requires_grad:
                 leaf = False
-                stack.append(x)
+                if x.op is None:
+                    ends.add(x)
+                else:
+                    stack.append(x)
         if leaf:
             ends.add(v)
         else:

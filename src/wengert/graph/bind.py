@@ -113,7 +113,10 @@ def evaluated(
         if x.value is None:
             return None
         values.append(x.value)
-    result = _run(function, *values, *args)
+    try:
+        result = mode.run(function, *values, *args)
+    except RuntimeError as error:
+        result = _inside_another(error, function, *values, *args)
     return None if result is None else Variable(np.asarray(result))
 
 
@@ -133,21 +136,23 @@ def bind_inplace(
         result = bind(primitive, inputs, params)
         assert isinstance(result, Variable)
         return result
-    _run(primitive.inplace, *values, **params)
+    try:
+        mode.run(primitive.inplace, *values, **params)
+    except RuntimeError as error:
+        _inside_another(error, primitive.inplace, *values, **params)
     if not (mode.recording and any(x.requires_grad for x in inputs)):
         return Variable(value)
     buffer._aval, buffer.value = buffer.aval, None
     return Variable(value, _record(primitive, inputs, params), True)
 
 
-def _run(function: Callable[..., Any], *args: Any, **params: Any) -> Any:
-    """Evaluate as `bind` does, which spares itself this call."""
-    try:
-        return THREAD.now.run(function, *args, **params)
-    except RuntimeError as error:
-        if not _is_reentry(error):
-            raise
-        return function(*args, **params)
+def _inside_another(
+    error: RuntimeError, function: Callable[..., Any], *args: Any, **params: Any
+) -> Any:
+    """Evaluate directly where `error` says that an evaluation is under way; else raise it."""
+    if not _is_reentry(error):
+        raise error
+    return function(*args, **params)
 
 
 def _is_reentry(error: Exception) -> bool:
