@@ -9,9 +9,10 @@ import pytest
 
 from tests.compile.programs import F, compiled, graph_of, reference, run, same_bits
 from wengert.compile.executable import compile_graph
+from wengert.compile.layout import ALIGNMENT
 from wengert.compile.llvm import machine
 from wengert.compile.lower import lower_graph
-from wengert.compile.memory import ALIGNMENT, lifetimes, place_buffers
+from wengert.compile.memory import lifetimes, place_buffers
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Variable
 

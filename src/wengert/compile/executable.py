@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compile import layout
+from wengert.compile import cache, layout
 from wengert.compile import threads as pool
-from wengert.compile.codegen import generate
-from wengert.compile.llvm import MachineCode, attributes, machine, pause
-from wengert.compile.lower import lower_graph
-from wengert.compile.memory import ALIGNMENT, place_buffers
+from wengert.compile.identity import code_key
+from wengert.compile.layout import ALIGNMENT
+from wengert.compile.lines import Lines
+from wengert.compile.llvm import MachineCode, identity
+from wengert.compile.record import Record
 from wengert.compile.tickets import BUSY
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
@@ -53,20 +54,33 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
     _check_aliases(graph, aliases)
     if threads < 1:
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
-    program = lower_graph(graph, machine())
-    arena_bytes = place_buffers(program, aliases)
-    kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
-    pointers = len(graph.inputs) + len(graph.outputs)
-    module, phases = generate(kernels, pointers, attributes(), pause())
-    parallel = any(phase.chunks > 1 for phase in phases)
-    native = Native(
-        MachineCode(module.text()),
-        tuple(module.failures),
-        tuple(program.constants),
-        arena_bytes,
-        threads if parallel else 1,
+    lines = Lines(graph)
+    folder = cache.current()
+    key = code_key(graph, aliases, lines, identity()) if folder else None
+    kept = folder.load(key) if folder and key else None
+    if kept is None:
+        from wengert.compile.translate import translate
+
+        record, code = translate(graph, aliases, lines)
+        if folder and key:
+            folder.save(key, record)
+    else:
+        record, code = kept, MachineCode.from_object(kept.object_code)
+    return Executable(graph, aliases, _native(graph, lines, record, code, threads))
+
+
+def _native(graph: Graph, lines: Lines, record: Record, code: MachineCode, threads: int) -> Native:
+    """Return the code with the constants and lines of `graph`."""
+    return Native(
+        code,
+        tuple((error, lines.filled(message)) for error, message in record.failures),
+        tuple(
+            np.array(graph.free[x].value, order="C") if isinstance(x, int) else x
+            for x in record.constants
+        ),
+        record.arena_bytes,
+        threads if record.parallel else 1,
     )
-    return Executable(graph, aliases, native)
 
 
 def _check_aliases(graph: Graph, aliases: Mapping[int, int]) -> None:

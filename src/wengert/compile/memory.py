@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from wengert.compile.arrays import Buffer, Strided, dense
 from wengert.compile.kernels import Kernel, Map
+from wengert.compile.layout import ALIGNMENT
 from wengert.compile.lower import Program
 from wengert.ops.lowering import identity
-
-ALIGNMENT = 64
-"""Bytes: a cache line, and the longest vector."""
 
 
 @dataclass(slots=True)
