@@ -7,6 +7,7 @@ the machine. What it cannot write out has no key, and is compiled each time.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -157,12 +158,13 @@ def compiler_digest() -> str | None:
     root = Path(__file__).parents[1]
     whole = blake2b(digest_size=20)
     try:
-        paths = sorted(path for part in PARTS for path in (root / part).rglob("*.py"))
+        paths = sorted(str(path) for part in PARTS for path in (root / part).rglob("*.py"))
         for path in paths:
-            if path.stat().st_mtime > IMPORTED:
-                return None
-            source = path.read_bytes()
-            whole.update(f"{path.relative_to(root).as_posix()} {len(source)}\n".encode())
+            with Path(path).open("rb") as file:
+                if os.fstat(file.fileno()).st_mtime > IMPORTED:
+                    return None
+                source = file.read()
+            whole.update(f"{path.removeprefix(str(root))} {len(source)}\n".encode())
             whole.update(source)
     except OSError:
         return None
