@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -283,15 +284,14 @@ def test_abandoned_files_are_removed_and_foreign_ones_are_left(folder, monkeypat
 
 def test_files_that_vanish_meanwhile_do_no_harm(folder, monkeypatch):
     monkeypatch.setattr(cache, "LIMIT", 100)
-    fill(folder, 5, 100)
-
-    def gone(self, **options):
-        raise FileNotFoundError
-
-    for name in ("stat", "unlink"):
-        with monkeypatch.context() as patch:
-            patch.setattr("pathlib.Path." + name, gone)
-            cache.Folder(folder, chosen=True).sweep()
+    paths = fill(folder, 5, 100)
+    listed = list(os.scandir(folder))
+    paths[0].unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", lambda path: contextlib.nullcontext(listed))
+        patch.setattr("pathlib.Path.unlink", lambda path: (path / "missing").stat())
+        cache.Folder(folder, chosen=True).sweep()
+    assert entries(folder) == paths[1:]
     cache.Folder(folder / "missing", chosen=True).sweep()
 
 

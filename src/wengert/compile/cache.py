@@ -82,22 +82,22 @@ class Folder:
 
         Nothing is removed within the limit. Other processes may do the same at the same time.
         """
-        found: list[tuple[float, int, Path]] = []
+        found: list[tuple[float, int, str]] = []
         old = time.time() - _ABANDONED
-        with contextlib.suppress(OSError):
-            for path in self.path.iterdir():
+        with contextlib.suppress(OSError), os.scandir(self.path) as files:
+            for file in files:
                 with contextlib.suppress(OSError):
-                    status = path.stat()
-                    if path.suffix == _SUFFIX:
-                        found.append((status.st_mtime, status.st_size, path))
-                    elif path.suffix == _HALF_WRITTEN and status.st_mtime < old:
-                        path.unlink()
+                    status = file.stat(follow_symlinks=False)
+                    if file.name.endswith(_SUFFIX):
+                        found.append((status.st_mtime, status.st_size, file.path))
+                    elif file.name.endswith(_HALF_WRITTEN) and status.st_mtime < old:
+                        Path(file.path).unlink()
         total = sum(size for _, size, _ in found)
         if total <= LIMIT:
             return
         for _, size, path in sorted(found):
             with contextlib.suppress(OSError):
-                path.unlink()
+                Path(path).unlink()
             total -= size
             if total <= LIMIT * 3 // 4:
                 break

@@ -6,8 +6,7 @@ import ctypes
 import struct
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from wengert.compile.layout import ALIGNMENT
 from wengert.compile.lines import Lines
 from wengert.compile.llvm import MachineCode, identity
 from wengert.compile.record import Record
-from wengert.compile.tickets import BUSY
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Aval
@@ -97,8 +95,7 @@ def _check_aliases(graph: Graph, aliases: Mapping[int, int]) -> None:
         raise ValueError(f"{graph.name}: two outputs cannot take over the memory of one input.")
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
+class Native(NamedTuple):
     """Machine code, and what it needs to run.
 
     Attributes
@@ -194,7 +191,7 @@ class Executable:
         self._assist(self._control_address, thread)
 
     def _raise(self, status: int) -> None:
-        if status == BUSY:
+        if status == layout.REFUSED:
             raise RuntimeError(
                 f"{self.name}: the compiled function is running already, in another thread; "
                 "two calls would share its memory. Let the first finish, or compile it twice."

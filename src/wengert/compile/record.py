@@ -11,9 +11,8 @@ import builtins
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +25,7 @@ _LENGTH = struct.Struct("<Q")
 _HEAD = len(MAGIC) + _DIGEST + _LENGTH.size
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What is made of a graph, and can be kept.
 
     Attributes
