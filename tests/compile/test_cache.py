@@ -13,8 +13,9 @@ import pytest
 
 import wengert as wg
 from tests.compile.programs import F, graph_of, reference, results_of, run, same_bits
-from wengert.compile import cache, translate
+from wengert.compile import cache, identity, translate
 from wengert.compile.executable import compile_graph
+from wengert.compile.record import Record
 
 X = np.linspace(-1.0, 1.0, 12).reshape(3, 4)
 
@@ -88,6 +89,19 @@ def test_constants_are_those_of_the_graph_at_hand(folder, generated):
     assert table.tobytes() not in entry.read_bytes()
     same_bits(results_of(lambda x: x + table.copy(), X), [X + table])
     assert len(generated) == 1
+
+
+def test_nothing_is_kept_if_the_compiler_changes_while_it_runs(folder, generated, monkeypatch):
+    plain = translate.translate
+
+    def edited(*arguments):
+        monkeypatch.setattr(identity, "_digest_now", lambda: "another")
+        return plain(*arguments)
+
+    monkeypatch.setattr(translate, "translate", edited)
+    results_of(program, X)
+    assert len(generated) == 1
+    assert not folder.exists()
 
 
 # --- Damage ---------------------------------------------------------------------------------------
@@ -255,19 +269,31 @@ def test_nothing_is_removed_within_the_limit(folder, monkeypatch):
     assert entries(folder) == paths
 
 
-def test_writing_keeps_the_limit_and_loading_keeps_an_entry(folder, generated, monkeypatch):
+def test_one_key_in_16_leads_to_a_look_at_the_limit(folder, monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 16 * 1000)
+    paths = fill(folder, 20, 1000)
+    made = cache.Folder(folder, chosen=True)
+    for digit in "123456789abcdef":
+        made.save(digit * 40, Record(b"code", (), (), 0, False))
+    assert len(entries(folder)) == len(paths) + 15
+    made.save("0" * 40, Record(b"code", (), (), 0, False))
+    assert sum(path.stat().st_size for path in entries(folder)) <= 12 * 1000
+    assert made.load("f" * 40) is not None
+
+
+def test_loading_counts_as_use(folder, generated):
     results_of(program, X)
-    (first,) = entries(folder)
-    size = first.stat().st_size
-    monkeypatch.setattr(cache, "LIMIT", 8 * size)
-    monkeypatch.setattr(cache, "_SWEEPS", 4)
-    for n in range(20):
-        results_of(lambda x, n=n: program(x) - float(n + 1), X)
-        os.utime(first, (1000, 1000))
-        results_of(program, X)
-    assert first.exists()
-    assert sum(path.stat().st_size for path in entries(folder)) < 12 * size
-    assert len(generated) == 21
+    (path,) = entries(folder)
+    os.utime(path, (1000, 1000))
+    results_of(program, X)
+    assert path.stat().st_mtime > 1000
+    assert len(generated) == 1
+
+
+def test_what_is_too_large_is_not_kept(folder, monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 16 * 1000)
+    cache.Folder(folder, chosen=True).save("1" * 40, Record(bytes(1001), (), (), 0, False))
+    assert not folder.exists()
 
 
 def test_abandoned_files_are_removed_and_foreign_ones_are_left(folder, monkeypatch):

@@ -101,7 +101,7 @@ def test_a_changed_source_file_of_the_compiler_makes_another_digest(tmp_path, mo
         (tmp_path / part / "a.py").write_text("x = 1\n")
     monkeypatch.setattr(identity, "__file__", str(tmp_path / "compile" / "identity.py"))
     monkeypatch.setattr(identity, "IMPORTED", time.time() + 60)
-    digest = identity.compiler_digest.__wrapped__
+    digest = identity._digest_now
     found = {digest()}
     (tmp_path / "ops" / "a.py").write_text("x = 2\n")
     found.add(digest())

@@ -21,8 +21,8 @@ from wengert.compile.record import Record, pack, unpack
 LIMIT = 256 * 2**20
 """Bytes that a folder may hold, about: what was not used for longest is removed beyond."""
 
-_SWEEPS = 16
-"""A process looks whether the limit is kept after each such part of it that it has written."""
+_RARELY = "0"
+"""The limit is looked after when a key begins so, which is one time in 16."""
 _ABANDONED = 3600
 """Seconds after which a half-written file is nobody's."""
 _SUFFIX = ".code"
@@ -44,7 +44,6 @@ class Folder:
         self.path = path
         self._chosen = chosen
         self._warned = False
-        self._unswept: int | None = None
 
     def load(self, key: str) -> Record | None:
         """Return what is kept under `key`; None if nothing is, or nothing to be trusted."""
@@ -64,7 +63,7 @@ class Folder:
     def save(self, key: str, record: Record) -> None:
         """Keep a record under `key`, if that is possible."""
         entry = pack(record, key)
-        if entry is None or len(entry) > LIMIT // _SWEEPS:
+        if entry is None or len(entry) > LIMIT // 16:
             return
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -72,10 +71,8 @@ class Folder:
         except OSError as error:
             self._warn(error)
             return
-        if self._unswept is None or self._unswept + len(entry) > LIMIT // _SWEEPS:
-            self._unswept = 0
+        if key.startswith(_RARELY):
             self.sweep()
-        self._unswept += len(entry)
 
     def sweep(self) -> None:
         """Remove what was not used for longest, until a quarter of the limit is free again.

@@ -12,7 +12,7 @@ import numpy as np
 
 from wengert.compile import cache, layout
 from wengert.compile import threads as pool
-from wengert.compile.identity import code_key
+from wengert.compile.identity import code_key, compiler_unchanged
 from wengert.compile.layout import ALIGNMENT
 from wengert.compile.lines import Lines
 from wengert.compile.llvm import MachineCode, identity
@@ -60,7 +60,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
         from wengert.compile.translate import translate
 
         record, code = translate(graph, aliases, lines)
-        if folder and key:
+        if folder and key and compiler_unchanged():
             folder.save(key, record)
     else:
         record, code = kept, MachineCode.from_object(kept.object_code)

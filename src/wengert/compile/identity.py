@@ -145,7 +145,7 @@ def _primitives() -> Iterator[Primitive]:
     inside = tuple(f"wengert.{part}." for part in PARTS)
     for name, module in list(sys.modules.items()):
         if name.startswith(inside):
-            yield from (x for x in vars(module).values() if type(x) is Primitive)
+            yield from (x for x in list(vars(module).values()) if type(x) is Primitive)
 
 
 @lru_cache(maxsize=1)
@@ -155,6 +155,15 @@ def compiler_digest() -> str | None:
     None if they cannot be read, or were changed after the package was imported: then they are not
     what runs.
     """
+    return _digest_now()
+
+
+def compiler_unchanged() -> bool:
+    """Tell whether the source files are those of the digest still; some are imported late."""
+    return _digest_now() == compiler_digest()
+
+
+def _digest_now() -> str | None:
     root = Path(__file__).parents[1]
     whole = blake2b(digest_size=20)
     try:
