@@ -34,3 +34,10 @@ def test_damage_anywhere_is_noticed():
         assert record.unpack(entry[:place], "key") is None, place
     assert record.unpack(entry + b"\0", "key") is None
     assert record.unpack(entry, "other") is None
+
+
+def test_errors_that_are_not_found_by_their_name_are_not_written_down():
+    odd = [type(name, (Exception,), {}) for name in ("Odd", "IndexError", "DTypeError")]
+    for error in (IndexError, DTypeError, *odd):
+        made = record.Record(b"code", ((error, "no"),), (), 0, False)
+        assert (record.pack(made, "key") is None) is (error in odd)
