@@ -42,7 +42,7 @@ def test_the_same_graph_is_compiled_once_and_gives_the_same_bits(folder, generat
 
 def test_nothing_is_lowered_for_code_that_is_found(folder, generated, monkeypatch):
     first = results_of(program, X)
-    monkeypatch.setattr(translate, "lower_graph", None)
+    monkeypatch.setattr(translate, "prepare", None)
     monkeypatch.setattr(translate, "generate", None)
     same_bits(results_of(program, X), first)
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from wengert.compile.codegen import generate
 from wengert.compile.lines import Lines
 from wengert.compile.llvm import MachineCode, attributes, machine, pause
-from wengert.compile.lower import lower_graph
-from wengert.compile.memory import place_buffers
+from wengert.compile.pipeline import prepare
 from wengert.compile.record import Record
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
@@ -26,17 +25,16 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
     lines : Lines
         The lines of the graph.
     """
-    program = lower_graph(graph, machine())
-    arena_bytes = place_buffers(program, aliases)
+    program = prepare(graph, aliases, machine())
     kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
     pointers = len(graph.inputs) + len(graph.outputs)
-    module, phases = generate(kernels, pointers, attributes(), pause())
+    module, phases = generate(kernels, pointers, machine(), attributes(), pause())
     code = MachineCode(module.text())
     record = Record(
         code.object_code,
         tuple((error, lines.numbered(message)) for error, message in module.failures),
         tuple(_numbered(constant, graph) for constant in program.constants),
-        arena_bytes,
+        program.arena_bytes,
         any(phase.chunks > 1 for phase in phases),
     )
     return record, code
