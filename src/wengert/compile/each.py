@@ -30,7 +30,7 @@ class Each(Kernel):
         self._reads = tuple(reads)
         self._writes = list(writes)
         self._axes = shape or (1,)
-        self._work = 16 * math.prod(shape) if parallel else 0
+        self._parallel = parallel
 
     @property
     def heart(self) -> tuple[Strided, ...]:
@@ -43,11 +43,16 @@ class Each(Kernel):
         return self._writes
 
     @property
+    def work(self) -> int:
+        """About how many additions it is worth."""
+        return 16 * math.prod(self._axes)
+
+    @property
     def grid(self) -> Grid:
         """The chunks that threads may run side by side."""
-        return cut(self._axes[0], self._work)
+        return cut(self._axes[0], self.work if self._parallel else 0)
 
-    def emit(self, function: Function, chunk: Index) -> None:
+    def emit(self, function: Function, chunk: Index | None) -> None:
         """Emit the code of one chunk."""
         bounds = self.grid.bounds(function, chunk)
 

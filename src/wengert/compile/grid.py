@@ -24,9 +24,9 @@ class Grid:
         """How many there are."""
         return max(1, -(-self.length // self.step))
 
-    def bounds(self, function: Function, chunk: str | int) -> tuple[str | int, str | int]:
-        """Return where chunk number `chunk` starts and stops."""
-        if self.chunks == 1:
+    def bounds(self, function: Function, chunk: str | int | None) -> tuple[str | int, str | int]:
+        """Return where chunk number `chunk` starts and stops; None: all chunks, in turn."""
+        if chunk is None or self.chunks == 1:
             return 0, self.length
         start = function.mul(chunk, self.step)
         return start, function.min(function.add(start, self.step), self.length)

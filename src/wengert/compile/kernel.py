@@ -41,6 +41,11 @@ class Kernel(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def work(self) -> int:
+        """About how many additions it is worth."""
+
+    @property
+    @abc.abstractmethod
     def grid(self) -> Grid:
         """The chunks that threads may run side by side."""
 
@@ -66,8 +71,8 @@ class Kernel(abc.ABC):
         return [store.target for store in self.stores]
 
     @abc.abstractmethod
-    def emit(self, function: Function, chunk: Index) -> None:
-        """Emit the code of one chunk."""
+    def emit(self, function: Function, chunk: Index | None) -> None:
+        """Emit the code of one chunk; None: of all, in turn."""
 
     def may_overwrite(self, buffer: Buffer, target: Strided) -> bool:
         """Tell whether `target`, which is stored, may stand in the memory of `buffer`.

@@ -3,7 +3,13 @@
 Byte offsets of 64-bit words. Words that different threads write stand in cache lines of their own.
 
 * BUSY: 1 while a call is under way; two calls at once would share the arena.
+* LEFT: how many calls are left until the number of threads is looked at again; negative: how many
+  trial calls are (see `tuning`).
+* SPENT: the nanoseconds that trial calls took on one thread, and after it on all.
+* QUICKEST: the nanoseconds of the quickest trial call.
+* MOST: how many helping threads there may be.
 * ORIGIN: the value of TICKET at which the call under way began.
+* WANTED: how many helping threads take part in the call under way.
 * TICKET: how many chunks of work have been taken, ever; a thread takes one by compare-and-swap.
 * DONE: how many chunks have been finished, ever.
 * HELPERS: how many helping threads are inside.
@@ -13,7 +19,12 @@ Byte offsets of 64-bit words. Words that different threads write stand in cache 
 """
 
 BUSY = 0
+LEFT = 8
+SPENT = 16
+QUICKEST = 32
+MOST = 40
 ORIGIN = 64
+WANTED = 72
 TICKET = 128
 DONE = 192
 HELPERS = 256

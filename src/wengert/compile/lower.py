@@ -17,6 +17,7 @@ from wengert.compile.lines import mark
 from wengert.compile.machine import Machine
 from wengert.compile.map import Map
 from wengert.compile.nodes import Apply, Node, Result
+from wengert.compile.phases import Phase
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 from wengert.graph.dtypes import Array, DType, Scalar
@@ -51,6 +52,8 @@ class Program:
         The values of the constants.
     known : dict
         The results of maps and reductions, by what they are made of: none is made twice.
+    phases : list of Phase
+        The kernels as they run side by side.
     arena_bytes : int
         The size of the memory for all intermediate values.
     """
@@ -61,6 +64,7 @@ class Program:
     results: tuple[Strided, ...] = ()
     constants: list[Array] = field(default_factory=list)
     known: dict[Hashable, tuple[Strided, ...]] = field(default_factory=dict)
+    phases: list[Phase] = field(default_factory=list)
     arena_bytes: int = 0
 
 

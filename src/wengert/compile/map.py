@@ -40,7 +40,7 @@ class Map(Kernel):
     def _turned(self, space: Space) -> Turned | None:
         return turned_views(space, leaves(store.value for store in self.stores))
 
-    def emit(self, function: Function, chunk: Index) -> None:
+    def emit(self, function: Function, chunk: Index | None) -> None:
         """Emit the code of one chunk."""
         space = self.space
         if space.empty:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wengert.compile.arrays import Buffer, Strided, dense
@@ -11,6 +11,7 @@ from wengert.compile.kernel import Kernel, Store
 from wengert.compile.layout import ALIGNMENT
 from wengert.compile.lower import Program
 from wengert.compile.map import Map
+from wengert.compile.phases import Phase, schedule
 
 
 @dataclass(slots=True)
@@ -22,8 +23,15 @@ class Lifetime:
     last: int
 
 
-def lifetimes(kernels: Iterable[Kernel], results: Iterable[Strided] = ()) -> dict[Buffer, Lifetime]:
-    """Return the lifetime of each buffer; results are read after the last kernel."""
+def lifetimes(
+    kernels: Iterable[Kernel],
+    results: Iterable[Strided] = (),
+    times: Sequence[int] | None = None,
+) -> dict[Buffer, Lifetime]:
+    """Return the lifetime of each buffer; results are read after the last kernel.
+
+    `times`: when each kernel runs; otherwise one after the other.
+    """
     table: dict[Buffer, Lifetime] = {}
 
     def touch(array: Strided, place: int, read: bool) -> None:
@@ -34,7 +42,8 @@ def lifetimes(kernels: Iterable[Kernel], results: Iterable[Strided] = ()) -> dic
                 life.last_read = place
 
     place = -1
-    for place, kernel in enumerate(kernels):
+    for number, kernel in enumerate(kernels):
+        place = number if times is None else times[number]
         for x in kernel.reads:
             touch(x, place, True)
         for x in kernel.writes:
@@ -57,6 +66,10 @@ def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
     """
     _drop_copies(program)
     _place_outputs(program, aliases)
+    program.phases = schedule(
+        [k for k in program.kernels if any(x.size for x in k.writes)]
+    )
+    program.kernels[:] = [k for phase in program.phases for c in phase for _, k in c.kernels]
     program.arena_bytes = _assign_offsets(program)
 
 
@@ -158,7 +171,7 @@ def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None
 
 def _assign_offsets(program: Program) -> int:
     """Place the buffers of the arena, greatest first, each at the lowest offset that is free."""
-    table = lifetimes(program.kernels)
+    table = lifetimes(program.kernels, times=_times(program.phases))
     waiting = [b for b in table if b.place == "arena" and b.nbytes]
     waiting.sort(key=lambda b: (-b.nbytes, table[b].first))
     placed: list[Buffer] = []
@@ -177,6 +190,18 @@ def _assign_offsets(program: Program) -> int:
         total = max(total, offset + _aligned(buffer.nbytes))
         insort(placed, buffer, key=lambda b: b.offset)
     return total
+
+
+def _times(phases: Sequence[Phase]) -> list[int]:
+    """Return when each kernel runs: all kernels of a phase that is shared run at one time."""
+    times: list[int] = []
+    now = 0
+    for phase in phases:
+        count = sum(len(chain.kernels) for chain in phase)
+        alone = len(phase) == 1 and phase[0].grid is None
+        times += range(now, now + count) if alone else [now] * count
+        now += count
+    return times
 
 
 def _aligned(nbytes: int) -> int:

@@ -81,7 +81,7 @@ class Product(Kernel):
         units = self.shape[0] * self._groups.chunks * self.tiling.vectors.parts
         return cut(units, self.work)
 
-    def emit(self, function: Function, chunk: Index) -> None:
+    def emit(self, function: Function, chunk: Index | None) -> None:
         """Emit the code of one chunk: some groups of columns, each for a group of tiles of rows."""
         if 0 in self.shape:
             return

@@ -66,13 +66,17 @@ class Reduce(Kernel):
         return Space([self.shape, self.inner], [*self.views, *leaves(self.terms)])
 
     @property
+    def work(self) -> int:
+        """About how many additions it is worth."""
+        return math.prod(self.shape) * math.prod(self.inner)
+
+    @property
     def grid(self) -> Grid:
         """The chunks that threads may run side by side."""
         lengths = self.space.lengths[: self.space.rank] or (1,)
-        work = math.prod(self.shape) * math.prod(self.inner)
-        return cut(lengths[0], work, LANES if len(lengths) == 1 else 1)
+        return cut(lengths[0], self.work, LANES if len(lengths) == 1 else 1)
 
-    def emit(self, function: Function, chunk: Index) -> None:
+    def emit(self, function: Function, chunk: Index | None) -> None:
         """Emit the code of one chunk."""
         space = self.space
         if not space.empty:

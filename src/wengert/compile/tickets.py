@@ -1,15 +1,18 @@
 """The code by which threads share one call: tickets for chunks of work, and two entries.
 
-Work is a list of phases; a phase is cut into chunks, and begins when the one before it is done.
-A thread takes chunks of the current phase by advancing TICKET, and counts them in DONE when they
-are finished. The counters only ever grow. The calling thread therefore waits for a helper only
-while that helper holds a chunk: one that is late, or never comes, finds the tickets gone and
-passes through. Which thread runs a chunk never changes a result.
+Work is a list of rows; a row is a function to be called for each of its chunks. A thread takes
+chunks of a row by advancing TICKET, and counts them in DONE when they are finished. The rows of a
+phase do not depend on each other; a phase begins when all chunks of those before it are done. The
+counters only ever grow. The calling thread therefore waits for a helper only while that helper
+holds a chunk: one that is late, or never comes, finds the tickets gone and passes through. Which
+thread runs a chunk never changes a result.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from wengert.compile import layout
 from wengert.compile.ir import Module
@@ -24,28 +27,40 @@ LINGER_YIELDING = 100
 """How often it looks after that, letting others run in between, before it goes to sleep."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Row(NamedTuple):
     """Work without an order: `chunks` calls of a function, each with the chunk's number.
 
-    A phase of one chunk is run by the calling thread.
+    Attributes
+    ----------
+    function : str
+        Its name.
+    chunks : int
+        How many calls.
+    phase : int
+        The phase. A phase of one chunk is run by the calling thread.
     """
 
     function: str
     chunks: int
+    phase: int
+
+
+def parallel(rows: Sequence[Row]) -> bool:
+    """Tell whether several threads can share the work."""
+    return len({row.phase for row in rows}) < sum(row.chunks for row in rows)
 
 
 def add_runtime(
-    module: Module, phases: list[Phase], pointers: int, pause: tuple[str, str] | None
+    module: Module, rows: list[Row], pointers: int, pause: tuple[str, str] | None
 ) -> None:
     """Add the entries ``run(control, pointers)`` and ``assist(control, thread)`` to the module.
 
     Parameters
     ----------
     module : Module
-        It holds the functions that the phases name.
-    phases : list of Phase
-        The work of one call.
+        It holds the functions that the rows name.
+    rows : list of Row
+        The work of one call, by phases.
     pointers : int
         How many addresses `run` is given.
     pause : tuple of str, or None
@@ -60,8 +75,9 @@ def add_runtime(
         spin = f"call void @{name}({argument})"
     module.add_text("take", _TAKE.format(**_cells()))
     module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=spin))
-    module.add_text("phases", _table(phases))
-    module.add_text("step", _STEP.format(**_cells(), count=len(phases)))
+    module.add_text("rows", _table(rows))
+    total = sum(row.chunks for row in rows)
+    module.add_text("step", _STEP.format(**_cells(), count=len(rows), total=total))
     module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=layout.REFUSED))
     module.add_text(
         "assist",
@@ -81,42 +97,57 @@ def _cells() -> dict[str, int]:
     }
 
 
-def _table(phases: list[Phase]) -> str:
-    """Return the constant that lists the phases: function, first ticket, tickets up to its end."""
-    rows = []
-    limit = 0
-    for phase in phases:
-        first, limit = limit, limit + phase.chunks
-        rows.append(f"{{ ptr, i64, i64 }} {{ ptr @{phase.function}, i64 {first}, i64 {limit} }}")
-    kind = f"[{len(rows)} x {{ ptr, i64, i64 }}]"
-    return f"@phases = internal constant {kind} [{', '.join(rows)}]"
+def _table(rows: Sequence[Row]) -> str:
+    """Return the constant that lists the rows.
 
+    For each: the function; the first ticket, and the one after the last; how many tickets must be
+    done before; whether it is for the calling thread.
+    """
+    entries = []
+    limit = 0
+    for _, group in itertools.groupby(rows, key=lambda row: row.phase):
+        members = list(group)
+        before, alone = limit, sum(row.chunks for row in members) == 1
+        for row in members:
+            first, limit = limit, limit + row.chunks
+            numbers = ", ".join(f"i64 {n}" for n in (first, limit, before, int(alone)))
+            entries.append(f"{_ROW} {{ ptr @{row.function}, {numbers} }}")
+    return f"@rows = internal constant [{len(entries)} x {_ROW}] [{', '.join(entries)}]"
+
+
+_ROW = "{ ptr, i64, i64, i64, i64 }"
 
 _STEP = """define internal void @step(ptr %control, i64 %thread, i64 %origin) #0 {{
 entry:
   %leads = icmp eq i64 %thread, 0
   %ticket = getelementptr i8, ptr %control, i64 {ticket}
   %done = getelementptr i8, ptr %control, i64 {done}
-  br label %phase
-phase:
+  br label %row
+row:
   %place = phi i64 [ 0, %entry ], [ %after, %over ]
   %more = icmp slt i64 %place, {count}
   br i1 %more, label %look, label %end
 look:
-  %row = getelementptr {{ ptr, i64, i64 }}, ptr @phases, i64 %place
-  %function = load ptr, ptr %row
-  %cell1 = getelementptr i8, ptr %row, i64 8
-  %first = load i64, ptr %cell1
-  %cell2 = getelementptr i8, ptr %row, i64 16
-  %last = load i64, ptr %cell2
+  %entry1 = getelementptr {{ ptr, i64, i64, i64, i64 }}, ptr @rows, i64 %place
+  %function = load ptr, ptr %entry1
+  %entry2 = getelementptr i8, ptr %entry1, i64 8
+  %first = load i64, ptr %entry2
+  %entry3 = getelementptr i8, ptr %entry1, i64 16
+  %last = load i64, ptr %entry3
+  %entry4 = getelementptr i8, ptr %entry1, i64 24
+  %before = load i64, ptr %entry4
+  %entry5 = getelementptr i8, ptr %entry1, i64 32
+  %alone = load i64, ptr %entry5
   %base = add i64 %origin, %first
   %limit = add i64 %origin, %last
-  %chunks = sub i64 %last, %first
-  %serial = icmp eq i64 %chunks, 1
-  br i1 %serial, label %one, label %next
-one:
-  br i1 %leads, label %alone, label %wait
-alone:
+  %due = add i64 %origin, %before
+  %shared = icmp eq i64 %alone, 0
+  %mine = or i1 %shared, %leads
+  br i1 %mine, label %wait, label %over
+wait:
+  call void @await(ptr %control, i64 %due)
+  br i1 %shared, label %next, label %lead
+lead:
   call void %function(ptr %control, i64 0)
   store atomic i64 %limit, ptr %ticket release, align 8
   store atomic i64 %limit, ptr %done release, align 8
@@ -124,19 +155,22 @@ alone:
 next:
   %taken = call i64 @take(ptr %control, i64 %limit)
   %none = icmp slt i64 %taken, 0
-  br i1 %none, label %wait, label %mine
-mine:
+  br i1 %none, label %over, label %work
+work:
   %chunk = sub i64 %taken, %base
   call void %function(ptr %control, i64 %chunk)
   %finished = atomicrmw add ptr %done, i64 1 acq_rel
   br label %next
-wait:
-  call void @await(ptr %control, i64 %limit)
-  br label %over
 over:
   %after = add i64 %place, 1
-  br label %phase
+  br label %row
 end:
+  br i1 %leads, label %finish, label %out
+finish:
+  %all = add i64 %origin, {total}
+  call void @await(ptr %control, i64 %all)
+  br label %out
+out:
   ret void
 }}"""
 

@@ -9,6 +9,7 @@ from wengert.compile.lines import Lines
 from wengert.compile.llvm import MachineCode, attributes, machine, pause
 from wengert.compile.pipeline import prepare
 from wengert.compile.record import Record
+from wengert.compile.tickets import parallel
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 
@@ -26,16 +27,15 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
         The lines of the graph.
     """
     program = prepare(graph, aliases, machine())
-    kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
     pointers = len(graph.inputs) + len(graph.outputs)
-    module, phases = generate(kernels, pointers, machine(), attributes(), pause())
+    module, rows = generate(program.phases, pointers, machine(), attributes(), pause())
     code = MachineCode(module.text())
     record = Record(
         code.object_code,
         tuple((error, lines.numbered(message)) for error, message in module.failures),
         tuple(_numbered(constant, graph) for constant in program.constants),
         program.arena_bytes,
-        any(phase.chunks > 1 for phase in phases),
+        parallel(rows),
     )
     return record, code
 
