@@ -61,7 +61,7 @@ def build(
     name: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    threads: int,
+    threads: int | None,
 ) -> Entry:
     """Trace `function` and compile its graph.
 
@@ -73,8 +73,8 @@ def build(
         Its name, for messages.
     args, kwargs : tuple, dict
         The arguments.
-    threads : int
-        How many threads the native code uses.
+    threads : int, optional
+        How many threads the native code uses; None: as many as turn out to be quickest.
 
     Raises
     ------

@@ -17,6 +17,8 @@ from wengert.compile.layout import ALIGNMENT
 from wengert.compile.lines import Lines
 from wengert.compile.llvm import MachineCode, identity
 from wengert.compile.record import Record
+from wengert.compile.settings import available
+from wengert.compile.tuning import NEVER, TRIALS
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Aval
@@ -25,7 +27,7 @@ _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 _ASSIST = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
-def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) -> Executable:
+def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None = 1) -> Executable:
     """Compile `graph` to native code.
 
     Parameters
@@ -34,8 +36,9 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
         A graph whose free variables all have values.
     aliases : mapping of int to int
         The outputs that take over the memory of an input, of one shape and dtype with it.
-    threads : int
-        How many threads a call may use. The bits of the results do not depend on it.
+    threads : int, optional
+        How many threads a call uses. None: one or all of the processors there are, whichever turns
+        out to be quicker. The bits of the results do not depend on it.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
         If `aliases` or `threads` make no sense.
     """
     _check_aliases(graph, aliases)
-    if threads < 1:
+    if threads is not None and threads < 1:
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
     lines = Lines(graph)
     folder = cache.current()
@@ -67,7 +70,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
     return Executable(graph, aliases, _native(graph, lines, record, code, threads))
 
 
-def _native(graph: Graph, lines: Lines, record: Record, code: MachineCode, threads: int) -> Native:
+def _native(graph: Graph, lines: Lines, record: Record, code: MachineCode, threads: int | None) -> Native:
     """Return the code with the constants and lines of `graph`."""
     return Native(
         code,
@@ -77,7 +80,8 @@ def _native(graph: Graph, lines: Lines, record: Record, code: MachineCode, threa
             for x in record.constants
         ),
         record.arena_bytes,
-        threads if record.parallel else 1,
+        (threads or available()) if record.parallel else 1,
+        threads is None,
     )
 
 
@@ -110,6 +114,8 @@ class Native(NamedTuple):
         The size of the arena.
     threads : int
         How many threads a call may use.
+    tuned : bool
+        Whether it uses them only while that is quicker.
     """
 
     code: MachineCode
@@ -117,6 +123,7 @@ class Native(NamedTuple):
     constants: tuple[Array, ...]
     arena_bytes: int
     threads: int
+    tuned: bool
 
 
 class Executable:
@@ -146,7 +153,8 @@ class Executable:
         words = layout.TABLE // 8 + self._pointers + len(native.constants)
         self._control = _aligned(8 * words).view(np.int64)
         self._control_address = int(self._control.ctypes.data)
-        self._helpers = self._control[layout.HELPERS // 8 : layout.HELPERS // 8 + 1]
+        self._helpers = self._control[layout.HELPERS // 8 :]
+        self._wanted = self._control[layout.WANTED // 8 :]
         self._known: list[tuple[weakref.ref[Array] | None, int]] = [(None, 0)] * self._pointers
         self.reset()
         pool.register(self)
@@ -156,6 +164,10 @@ class Executable:
         control = self._control
         control[:] = 0
         control[layout.ORIGIN // 8] = -1
+        control[layout.MOST // 8] = self.threads - 1
+        tuned = self._native.tuned and self.threads > 1
+        control[layout.WANTED // 8] = 0 if tuned else self.threads - 1
+        control[layout.LEFT // 8] = -TRIALS if tuned else NEVER
         control[layout.ARENA // 8] = self._arena.ctypes.data
         first = layout.TABLE // 8 + self._pointers
         control[first:] = [constant.ctypes.data for constant in self._native.constants]
@@ -180,11 +192,15 @@ class Executable:
             If another call is under way.
         """
         pointers = self._pack(*self._addresses((*inputs, *outputs)))
-        if self.threads > 1 and self._helpers[0] < self.threads - 1:
-            pool.summon(self, self.threads - 1)
+        if self.threads > 1 and self._helpers[0] < self._wanted[0]:
+            pool.summon(self, int(self._wanted[0]))
         status = self._run(self._control_address, pointers)
         if status:
             self._raise(status)
+
+    def dismiss(self) -> None:
+        """Do without helpers from now on."""
+        self._control[layout.MOST // 8] = self._wanted[0] = 0
 
     def assist(self, thread: int) -> None:
         """Help with the calls of this function until none has come for a while."""

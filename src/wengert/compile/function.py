@@ -39,7 +39,7 @@ class CompiledFunction:
         Why it was compiled, each time.
     """
 
-    def __init__(self, function: Callable[..., Any], threads: int) -> None:
+    def __init__(self, function: Callable[..., Any], threads: int | None) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.threads = threads
@@ -146,6 +146,6 @@ def compile(
     if function is None:
         return functools.partial(compile, threads=threads)
     count = default_threads() if threads is None else threads
-    if count < 1:
+    if count is not None and count < 1:
         raise ValueError(f"compile: threads must be at least 1, got {count}.")
     return CompiledFunction(function, count)

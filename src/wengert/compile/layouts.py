@@ -180,7 +180,7 @@ def _turn(kernel: Product, layouts: _Layouts) -> None:
     """Turn a product round if that needs less copying."""
     as_it_is = _copying(kernel.y, 2, kernel, layouts)
     turned = _copying(kernel.x, 1, kernel, layouts)
-    if turned < as_it_is:
+    if turned <= as_it_is:
         kernel.turn()
         layouts.look_again(kernel)
 

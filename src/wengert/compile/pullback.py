@@ -31,11 +31,11 @@ class Pullback:
     ----------
     graph : Graph
         What was computed.
-    threads : int
-        How many threads the native code uses.
+    threads : int, optional
+        How many threads the native code uses; None: as many as turn out to be quickest.
     """
 
-    def __init__(self, graph: Graph, threads: int) -> None:
+    def __init__(self, graph: Graph, threads: int | None) -> None:
         self.graph = graph
         self.threads = threads
         self._made: dict[tuple[tuple[bool, ...], tuple[bool, ...]], tuple[Graph, Executable]] = {}

@@ -20,19 +20,28 @@ IMPORTED = time.time()
 _VARIABLE = "WENGERT_THREADS"
 
 
-def default_threads() -> int:
+def available() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_threads() -> int | None:
     """Return the number of threads that compiled functions use unless told otherwise.
 
-    The environment variable ``WENGERT_THREADS``, or 1.
+    The environment variable ``WENGERT_THREADS``; None if it is ``auto`` or not set.
 
     Raises
     ------
     ValueError
-        If the variable is no positive integer.
+        If the variable is neither ``auto`` nor a positive integer.
     """
-    text = os.environ.get(_VARIABLE, "1")
+    text = os.environ.get(_VARIABLE, "auto")
+    if text == "auto":
+        return None
     if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{_VARIABLE} must be a positive integer, got {text!r}.")
+        raise ValueError(f"{_VARIABLE} must be auto or a positive integer, got {text!r}.")
     return int(text)
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from wengert.compile import layout
 from wengert.compile.ir import Module
+from wengert.compile.tuning import add_tuning
 
 SPINS = 256
 """How often a waiting thread looks before it lets others run: a few microseconds."""
@@ -78,6 +79,8 @@ def add_runtime(
     module.add_text("rows", _table(rows))
     total = sum(row.chunks for row in rows)
     module.add_text("step", _STEP.format(**_cells(), count=len(rows), total=total))
+    module.add_text("go", _GO.format(**_cells()))
+    add_tuning(module)
     module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=layout.REFUSED))
     module.add_text(
         "assist",
@@ -89,6 +92,7 @@ def _cells() -> dict[str, int]:
     return {
         "busy_cell": layout.BUSY,
         "origin": layout.ORIGIN,
+        "wanted": layout.WANTED,
         "ticket": layout.TICKET,
         "done": layout.DONE,
         "helpers": layout.HELPERS,
@@ -231,14 +235,19 @@ start:
   call void @llvm.memcpy.p0.p0.i64(ptr %table, ptr %pointers, i64 {nbytes}, i1 false)
   %error = getelementptr i8, ptr %control, i64 {error}
   store atomic i64 0, ptr %error monotonic, align 8
+  call void @tuned(ptr %control)
+  %failure = load atomic i64, ptr %error monotonic, align 8
+  store atomic i64 0, ptr %busy release, align 8
+  ret i64 %failure
+}}"""
+
+_GO = """define internal void @go(ptr %control) #0 {{
   %ticket = getelementptr i8, ptr %control, i64 {ticket}
   %now = load atomic i64, ptr %ticket acquire, align 8
   %origin = getelementptr i8, ptr %control, i64 {origin}
   store atomic i64 %now, ptr %origin release, align 8
   call void @step(ptr %control, i64 0, i64 %now)
-  %failure = load atomic i64, ptr %error monotonic, align 8
-  store atomic i64 0, ptr %busy release, align 8
-  ret i64 %failure
+  ret void
 }}"""
 
 _ASSIST = """define void @assist(ptr %control, i64 %thread) #0 {{
@@ -246,11 +255,16 @@ entry:
   %helpers = getelementptr i8, ptr %control, i64 {helpers}
   %came = atomicrmw add ptr %helpers, i64 1 acq_rel
   %cell = getelementptr i8, ptr %control, i64 {origin}
+  %wanted = getelementptr i8, ptr %control, i64 {wanted}
   br label %look
 look:
   %last = phi i64 [ -1, %entry ], [ %origin, %work ], [ %last, %spin ], [ %last, %yield ]
   %turns = phi i64 [ 0, %entry ], [ 0, %work ], [ %more, %spin ], [ %more, %yield ]
   %origin = load atomic i64, ptr %cell acquire, align 8
+  %most = load atomic i64, ptr %wanted acquire, align 8
+  %welcome = icmp sle i64 %thread, %most
+  br i1 %welcome, label %compare, label %end
+compare:
   %fresh = icmp ne i64 %origin, %last
   br i1 %fresh, label %work, label %wait
 work:
