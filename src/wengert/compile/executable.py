@@ -21,6 +21,7 @@ from wengert.compile.tickets import BUSY
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Aval
+from wengert.passes.pipeline import optimise
 
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 _ASSIST = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
@@ -53,7 +54,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
     _check_aliases(graph, aliases)
     if threads < 1:
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
-    program = prepare(graph, aliases, machine())
+    program = prepare(optimise(graph), aliases, machine())
     kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
     pointers = len(graph.inputs) + len(graph.outputs)
     module, phases = generate(kernels, pointers, machine(), attributes(), pause())
