@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.passes.shared import F, apply, checked, graph_of, improved, names, specials, untouched
+from wengert.graph.bind import bind
 from wengert.graph.dtypes import FLOAT64, INT64, UINT64
 from wengert.graph.errors import DTypeError
+from wengert.graph.primitive import registry
 from wengert.passes import fold as module
 from wengert.passes.fold import LIMIT, fold
 
@@ -80,6 +84,12 @@ def test_what_is_left_of_large_constants_draws_and_several_outputs():
     assert names(fold(graph)) == ["random_bits"]
     graph = graph_of(lambda x: F.max_with_index(floats(3), axis=0)[0], np.ones(2))
     assert names(fold(graph)) == ["max_with_index"]
+
+
+def test_draws_stay_whatever_they_return():
+    draw = dataclasses.replace(registry["exp"], name="draw", per_lane=True)
+    graph = graph_of(lambda x: x * bind(draw, (floats(4),)), np.ones(4))
+    assert names(fold(graph)) == ["draw", "mul"]
 
 
 def test_what_raises_an_error_is_left_to_the_call():

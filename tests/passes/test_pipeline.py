@@ -284,6 +284,6 @@ def test_the_environment_asks_for_changes_to_be_printed(monkeypatch, capsys):
     assert [line.split()[2] for line in compiled()] == ["cse"]
     monkeypatch.setenv("WENGERT_PRINT_PASSES", "cse,fuse")
     with pytest.raises(
-        ValueError, match="WENGERT_PRINT_PASSES: there is no pass .fuse.; give all or"
+        ValueError, match=r"WENGERT_PRINT_PASSES: there is no pass .fuse.; give all or"
     ):
         compiled()

@@ -78,6 +78,12 @@ SIMPLER = {
         lambda x: apply("permute", apply("permute", x, axes=(1, 0)), axes=(1, 0)),
         [],
     ),
+    "permuted twice, in the order of both": (
+        lambda x: apply(
+            "permute", apply("permute", F.reshape(x, (5, 2, 2)), axes=(1, 2, 0)), axes=(0, 2, 1)
+        ),
+        ["reshape", "permute"],
+    ),
     "permuted to the same": (lambda x: apply("permute", x, axes=(0, 1)), []),
     "ones permuted": (
         lambda x: apply("permute", part(x, slice(0, 1)), axes=(1, 0)),
