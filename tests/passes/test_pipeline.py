@@ -177,6 +177,17 @@ def test_work_grows_with_the_number_of_operations(run, function):
     assert calls_of(run, large) < 4.4 * calls_of(run, small)
 
 
+def test_passes_stop_when_none_finds_anything(monkeypatch):
+    runs = []
+    for name, run in PASSES.items():
+        monkeypatch.setitem(PASSES, name, lambda g, name=name, run=run: runs.append(name) or run(g))
+    once = optimise(graph_of(lambda x: F.sin(F.negative(-x)) + F.sin(x), np.ones(3)))
+    assert runs == ["fold", "simplify", "cse", "dce", "fold", "simplify"]
+    runs.clear()
+    assert optimise(once) is once
+    assert runs == list(PASSES)
+
+
 def test_deep_chains_do_not_recurse():
     graph = graph_of(lambda x: chain(x, 500), np.ones((3, 4)))
     limit = sys.getrecursionlimit()
