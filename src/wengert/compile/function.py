@@ -101,7 +101,17 @@ class CompiledFunction:
         return self._entry(args, kwargs, leaves, spec).graph
 
     def passes(self, *args: Any, **kwargs: Any) -> PassReport:
-        """Return what the passes make of the graph for these arguments: a report to be printed."""
+        """Return what the passes make of the graph for these arguments: a report to be printed.
+
+        Examples
+        --------
+        >>> import wengert as wg
+        >>> report = wg.compile(lambda x: wg.sin(x) * wg.sin(x)).passes(wg.ones(2))
+        >>> report
+        <PassReport of <lambda>: cse>
+        >>> len(report.before.operations), len(report.after.operations)
+        (3, 2)
+        """
         from wengert.passes.pipeline import optimise
         from wengert.passes.report import PassReport
 

@@ -20,7 +20,7 @@ from wengert.graph.primitive import Params, Primitive
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.lowering import Inexact
 from wengert.passes.constants import filled, number_of
-from wengert.passes.rewriting import Inputs, Rewriting, rewrite
+from wengert.passes.rewriting import Inputs, Rewriting, avals_of, rewrite
 
 LIMIT = 4096
 """The most elements of an array that folding reads or makes: constants are kept in memory."""
@@ -39,17 +39,16 @@ def _folded(
     if primitive.name == "full":
         return None if params["shape"] else (filled(site, params["value"], (), params["dtype"]),)
     numbers = [number for x in inputs if (number := number_of(site, x)) is not None]
-    folded = None
-    if inputs and len(numbers) == len(inputs):
-        folded = _of_numbers(site, primitive, numbers, _aval(primitive, inputs, params), params)
     arrays = [x.value for x in inputs if x.value is not None]
+    if len(inputs) not in {len(numbers), len(arrays)}:
+        return None
+    (aval,) = avals_of(primitive, inputs, params)
+    folded = None
+    if numbers and len(numbers) == len(inputs):
+        folded = _of_numbers(site, primitive, numbers, aval, params)
     if folded is None and len(arrays) == len(inputs):
-        folded = _of_arrays(site, primitive, arrays, _aval(primitive, inputs, params), params)
+        folded = _of_arrays(site, primitive, arrays, aval, params)
     return None if folded is None else (folded,)
-
-
-def _aval(primitive: Primitive, inputs: Inputs, params: Params) -> Aval:
-    return primitive.infer(*(x.aval for x in inputs), **params)  # type: ignore[return-value]
 
 
 def _of_numbers(

@@ -44,7 +44,7 @@ def optimise(graph: Graph, note: Callable[[Change], None] | None = None) -> Grap
     >>> from wengert.passes.pipeline import optimise
     >>> graph = wg.trace(lambda x: -(-x) * 1.0 + wg.sum(x))(wg.ones(3))
     >>> optimise(graph)
-    <Graph <lambda>: 1 inputs, 2 operations, 1 outputs>
+    <Graph lambda: 1 inputs, 2 operations, 1 outputs>
     """
     note = note or printer(PASSES)
     settled = 0

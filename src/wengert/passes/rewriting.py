@@ -114,9 +114,7 @@ class Rewriting:
         avals: tuple[Aval, ...] | None = None,
     ) -> tuple[Variable, ...]:
         """Return the outputs of a new operation."""
-        if avals is None:
-            inferred: Any = primitive.infer(*(x.aval for x in inputs), **params)
-            avals = tuple(inferred) if primitive.several else (inferred,)
+        avals = avals or avals_of(primitive, inputs, params)
         self._made = True
         origin = self.op.origin
         origin = None if origin is None else self._origins.get(origin, origin)
@@ -139,6 +137,12 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     The rule sees inputs that have been replaced already, so that chains need only one walk.
     """
     return Rewriting(graph, rule).run()
+
+
+def avals_of(primitive: Primitive, inputs: Inputs, params: Params) -> tuple[Aval, ...]:
+    """Return what is known of the outputs of a primitive."""
+    inferred: Any = primitive.infer(*(x.aval for x in inputs), **params)
+    return tuple(inferred) if primitive.several else (inferred,)
 
 
 def carries_graphs(graph: Graph) -> bool:

@@ -16,7 +16,7 @@ from wengert.ops.convert import constant
 from wengert.ops.lowering import Inexact
 from wengert.passes import arithmetic, views
 from wengert.passes.constants import is_number, number_of
-from wengert.passes.rewriting import Inputs, Rewriting, rewrite
+from wengert.passes.rewriting import Inputs, Rewriting, avals_of, rewrite
 
 _RULES = arithmetic.RULES | views.RULES
 
@@ -50,10 +50,9 @@ def _by_law(
         return first.inputs[0] if first is not None and first.params == params else None
     for place, neutral in enumerate(laws.neutral):
         if neutral is not None and is_number(number_of(site, inputs[place]), neutral):
-            other, number = inputs[1 - place], inputs[place]
-            dtype = primitive.infer(*(x.aval for x in inputs), **params).dtype  # type: ignore[union-attr]
-            shape = np.broadcast_shapes(other.shape, number.shape)
-            return views.fitted(site, site.emit("cast", other, dtype=dtype), shape)
+            other = inputs[1 - place]
+            (aval,) = avals_of(primitive, inputs, params)
+            return views.fitted(site, site.emit("cast", other, dtype=aval.dtype), aval.shape)
     return None
 
 
