@@ -20,6 +20,7 @@ from wengert.tensor import pytree
 
 if TYPE_CHECKING:
     from wengert.compile.entry import Entry
+    from wengert.compile.plan import Plan
     from wengert.passes.report import Change, PassReport
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
@@ -118,6 +119,24 @@ class CompiledFunction:
         graph = self.graph(*args, **kwargs)
         changes: list[Change] = []
         return PassReport(graph, optimise(graph, changes.append), changes)
+
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """Return what native code will do and need for these arguments, without running it.
+
+        Examples
+        --------
+        >>> import wengert as wg
+        >>> plan = wg.compile(lambda x: wg.sum(wg.tanh(x) * 2)).plan(wg.ones(1000))
+        >>> plan.arena_bytes, plan.input_bytes, plan.output_bytes
+        (0, 4000, 4)
+        >>> [kernel.kind for kernel in plan.kernels]
+        ['reduce']
+        """
+        from wengert.compile.plan import make_plan
+
+        leaves, spec = pytree.flatten((args, kwargs))
+        entry = self._entry(args, kwargs, leaves, spec)
+        return make_plan(entry.graph, entry.donors)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance, so that methods can be compiled."""
