@@ -93,6 +93,20 @@ class CompiledFunction:
                 stacklevel=4,
             )
 
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Compile for these arguments without running anything; nothing if that has been done.
+
+        Examples
+        --------
+        >>> import wengert as wg
+        >>> double = wg.compile(lambda x: x * 2)
+        >>> double.prepare(wg.ones(3))
+        >>> double.compilations
+        ['first call']
+        """
+        leaves, spec = pytree.flatten((args, kwargs))
+        self._entry(args, kwargs, leaves, spec)
+
     def graph(self, *args: Any, **kwargs: Any) -> Any:
         """Return the graph that runs for these arguments, with its effects as outputs.
 
