@@ -4,12 +4,13 @@ import os
 
 import pytest
 
-from benchmarks import harness
-from benchmarks.harness import Peer, PeerError, Rounds, Worker, race, started
-from benchmarks.worker import Server, time_calls
+from wengert.bench import harness
+from wengert.bench.harness import Peer, PeerError, Rounds, Worker, race, started
+from wengert.bench.worker import Server, time_calls
+from wengert.bench.workload import Workload
 
-NUMPY = Peer("benchmarks.peers.numpy_by_hand")
-CASE = {"net": "tiny", "threads": 1}
+NUMPY = Peer("wengert.bench.peers.numpy_by_hand")
+CASE = Workload((2, 2, 2), 1).case(1)
 
 
 class Stub:
@@ -45,11 +46,11 @@ def test_two_processes_agree_and_are_timed_in_turn():
 def test_an_absent_library_is_skipped_with_its_reason():
     notes = []
     with started(
-        {"x": Peer("benchmarks.peers.no_such_peer"), "numpy": NUMPY}, notes.append
+        {"x": Peer("wengert.bench.peers.no_such_peer"), "numpy": NUMPY}, notes.append
     ) as left:
         assert list(left) == ["numpy"]
     assert notes == [
-        "x skipped: ModuleNotFoundError: No module named 'benchmarks.peers.no_such_peer'"
+        "x skipped: ModuleNotFoundError: No module named 'wengert.bench.peers.no_such_peer'"
     ]
 
 
@@ -124,6 +125,6 @@ def test_short_work_is_warmed_up_and_repeated():
 
 
 def test_a_task_must_be_prepared_first():
-    server = Server("benchmarks.peers.numpy_by_hand")
+    server = Server("wengert.bench.peers.numpy_by_hand")
     with pytest.raises(RuntimeError, match="check: no task yet"):
         server.answer({"do": "check", "steps": 1})

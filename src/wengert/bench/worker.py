@@ -1,8 +1,8 @@
 """A worker process: reads requests from its standard input, one JSON object per line.
 
-Run by `benchmarks.harness` as ``python -m benchmarks.worker MODULE CORES``; MODULE has a function
-``prepare(case)`` returning a `benchmarks.task.Task`, CORES is a list such as ``0,1`` (empty: not
-pinned). Between requests the process is blocked on the pipe.
+Run by `wengert.bench.harness` as ``python -m wengert.bench.worker MODULE CORES``; MODULE has a
+function ``prepare(case)`` returning a `wengert.bench.task.Task`, CORES is a list such as ``0,1``
+(empty: not pinned). Between requests the process is blocked on the pipe.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.task import Task
+from wengert.bench.peers import Unsupported
+from wengert.bench.task import Task
 
 BATCH_SECONDS = 1e-3
 """Calls are timed in groups of about this length, so that reading the clock costs nothing."""
@@ -117,8 +118,31 @@ def _seconds_per_call(run: Callable[[], Any], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
+def first_call(run: Callable[[], Any]) -> dict[str, Any]:
+    """Call `run` once; return the seconds it took and by how many bytes the process grew."""
+    before, start = _largest_size(), time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "growth": _largest_size() - before}
+
+
+def _largest_size() -> int:
+    """Return the largest memory this process has had so far, in bytes; 0 where unknown."""
+    try:
+        import resource
+    except ImportError:  # the system is not one of POSIX's
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 class Server:
-    """Answers the requests ``load``, ``prepare``, ``facts``, ``check`` and ``time``."""
+    """Answers requests: a JSON object with ``do`` and what that needs.
+
+    ``load`` imports the peer's module; ``prepare`` builds the task of a ``case`` and returns its
+    facts; ``check`` returns numbers that peers share after so many ``steps``; ``first`` runs the
+    task once; ``time`` runs it for some ``seconds``; ``memory`` returns what it needs.
+    """
 
     def __init__(self, module: str) -> None:
         self._prepare: Callable[[dict[str, Any]], Task] = importlib.import_module(module).prepare
@@ -134,10 +158,12 @@ class Server:
             return self._task.facts
         if self._task is None:
             raise RuntimeError(f"{request['do']}: no task yet; send 'prepare' first")
-        if request["do"] == "facts":
-            return self._task.facts
         if request["do"] == "check":
             return {"values": self._task.check(request["steps"]) if self._task.check else []}
+        if request["do"] == "first":
+            return first_call(self._task.run)
+        if request["do"] == "memory":
+            return self._task.memory() if self._task.memory else {}
         return time_calls(self._task.run, request["seconds"])
 
 
@@ -152,6 +178,8 @@ def main() -> None:
         try:
             server = server or Server(sys.argv[1])
             reply = server.answer(json.loads(line))
+        except Unsupported as error:
+            reply = {"error": str(error)}
         except Exception as error:  # whatever went wrong is the reply; the parent decides
             reply = {"error": f"{type(error).__name__}: {error}"}
         replies.write(json.dumps(reply) + "\n")
