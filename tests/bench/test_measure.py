@@ -34,7 +34,13 @@ def test_nan_losses_stop():
 
 def test_losses_that_hardly_change_stop():
     with pytest.raises(DisagreementError, match="the loss hardly changes"):
-        require_agreement(TINY, {"a": [2.0, 1.9999]})
+        require_agreement(TINY, {"a": [2.0, 1.9999], "b": [2.0, 1.9999]})
+
+
+def test_one_peer_alone_has_nothing_to_agree_with():
+    require_agreement(TINY, {"a": [2.0, 1.9999]})
+    with pytest.raises(DisagreementError, match="a and a disagree by nan"):
+        require_agreement(TINY, {"a": [2.0, float("nan")]})
 
 
 def test_derivatives_need_not_change():
