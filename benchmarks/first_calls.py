@@ -12,12 +12,13 @@ from wengert.bench.workload import Workload
 
 JAX = "JAX jit"
 FIRST_CALLS = "measure first calls in new processes, and memory, too"
+REPEATS = 3
 COMPILE = 0.5
 """Largest accepted ratio of Wengert's first call to JAX's."""
 
 TIMES = """First calls, each in a new process on one thread: with an empty cache on the disk, then
 in a second process that finds what the first one left there (JAX's is switched on for this).
-Imports and the making of inputs are not counted."""
+Imports and the making of inputs are not counted; the shortest of three."""
 
 MEMORY = """Memory of a call by the library's own account: arguments (data, parameters and optimiser
 state), temporaries and results that take over no argument's memory. The target is JAX's, plus one
@@ -36,7 +37,7 @@ def measure_first_calls(
         calls = found[workload] = {}
         for name, peer in present.items():
             try:
-                calls[name] = first_call(peer, workload)
+                calls[name] = first_call(peer, workload, REPEATS)
             except PeerError as error:
                 note(f"{name} skipped for {workload.title}: {error}")
         note(f"{workload.title}: {'; '.join(f'{n} {_seconds(c)}' for n, c in calls.items())}")

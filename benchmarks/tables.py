@@ -40,7 +40,9 @@ def conditions(measured: Sequence[Measured], threads: int) -> str:
     if delays:
         lines.append(f"Hand-over {1e9 / max(delays):.0f} to {1e9 / min(delays):.0f} ns.")
     lines.append(f"{again} rounds repeated because other processes used the processors.")
-    if loud:
+    if len(loud) == len(measured) > 1:
+        lines.append("No workload was ever undisturbed: what was least disturbed is kept.")
+    elif loud:
         lines.append(f"Never undisturbed, kept all the same: {', '.join(loud)}.")
     return " ".join(lines)
 

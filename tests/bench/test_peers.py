@@ -39,6 +39,8 @@ def test_wengert_compiled_is_wengert_eager(name):
         "eager": values(wengert_step, workload, eager=True),
         "compiled": values(wengert_step, workload),
     }
+    if workload.kind == "step":
+        found["lean"] = values(wengert_step, workload, lean=True)
     require_agreement(workload, found)
 
 
@@ -124,12 +126,14 @@ def test_jax_accounts_for_its_memory():
     assert memory["outputs"] == 4 + 8 * 8  # the loss, and pointers to eight results
 
 
-def test_wengert_accounts_for_its_memory():
+@pytest.mark.parametrize("lean", [False, True])
+def test_wengert_accounts_for_its_memory(lean):
     workload = SMALL["sgd"]
-    task = wengert_step.prepare(workload.case(1))
+    task = wengert_step.prepare(workload.case(1, lean=lean))
     task.run()
     inputs = make_inputs(workload)
-    arrays = [*inputs.weights, *inputs.biases, inputs.x, inputs.target]
+    parameters = sum(array.nbytes for array in [*inputs.weights, *inputs.biases])
     memory = task.memory()
-    assert memory["arguments"] >= sum(array.nbytes for array in arrays)
+    assert memory["arguments"] >= parameters + inputs.x.nbytes + inputs.target.nbytes
     assert memory["temporaries"] > 0
+    assert memory["outputs"] == 4 + (0 if lean else parameters)

@@ -19,6 +19,10 @@ SUBJECT = "Wengert"
 _FOLDER = "wengert.bench.peers"
 PEERS = {
     "wengert": (SUBJECT, Peer(f"{_FOLDER}.wengert_step")),
+    "wengert-lean": (
+        f"{SUBJECT}, no .grad kept",
+        Peer(f"{_FOLDER}.wengert_step", options={"lean": True}),
+    ),
     "jax": ("JAX jit", Peer(f"{_FOLDER}.jax_jit", library="jax")),
     "torch": ("PyTorch", Peer(f"{_FOLDER}.pytorch", library="torch")),
     "torch.compile": (
@@ -80,6 +84,11 @@ class Measured:
         """Return a peer's rate in products relative to the peak."""
         peak = self.rounds.ratio(PEAK, name, self.workload.step_flops / self.amounts[PEAK])
         return peak.median
+
+    def fastest_share(self, name: str) -> float:
+        """Return the same of a peer's fastest calls and the probe's."""
+        amount = self.workload.step_flops / self.amounts[PEAK]
+        return self.rounds.fastest_ratio(PEAK, name) * amount
 
     def groups(self) -> dict[str, Measured]:
         """Return the rounds with the cores near each other, and with the cores far."""
@@ -241,19 +250,32 @@ class FirstCall:
     memory: dict[str, int]
 
 
-def first_call(peer: Peer, workload: Workload) -> FirstCall:
+def first_call(peer: Peer, workload: Workload, repeats: int = 1) -> FirstCall:
     """Measure a peer's first call of a workload in two new processes, one after the other.
+
+    Parameters
+    ----------
+    peer : Peer
+        The library.
+    workload : Workload
+        What it does.
+    repeats : int
+        How often both are measured, each time with an empty cache; the shortest times count.
 
     Raises
     ------
     PeerError
         If the peer cannot run it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        environment = _cache_in(Path(folder))
-        cold, memory = _first(peer, workload, environment)
-        cached, _ = _first(peer, workload, environment)
-    return FirstCall(cold["seconds"], cached["seconds"], cold["growth"], memory)
+    colds, cacheds = [], []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = _cache_in(Path(folder))
+            cold, memory = _first(peer, workload, environment)
+            cached, _ = _first(peer, workload, environment)
+        colds.append(cold["seconds"])
+        cacheds.append(cached["seconds"])
+    return FirstCall(min(colds), min(cacheds), cold["growth"], memory)
 
 
 def _cache_in(folder: Path) -> dict[str, str]:

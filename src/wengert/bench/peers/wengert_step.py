@@ -8,32 +8,50 @@ from typing import Any
 
 import wengert as wg
 from wengert.bench.inputs import Inputs, lengths, make_inputs, rows_out
+from wengert.bench.peers import Unsupported
 from wengert.bench.task import Task
 from wengert.bench.workload import MOMENTUM, RATES, Layer, Workload
 
 
 def prepare(case: dict[str, Any]) -> Task:
-    """Build the program of one workload; uncompiled where the case says so (``eager``)."""
+    """Build the program of one workload.
+
+    It is not compiled where the case says ``eager``. With ``lean`` the step ends with
+    ``zero_grad()``, so that nothing refers to gradients after it and compiled code writes none.
+    """
     workload = Workload.of(case)
     inputs = make_inputs(workload)
     wrap = (lambda function: function) if case.get("eager") else wg.compile
     wg.manual_seed(0)
-    return (_step if workload.kind == "step" else _derivative)(workload, inputs, wrap)
+    lean = bool(case.get("lean"))
+    if workload.kind == "step":
+        return _step(workload, inputs, wrap, lean=lean)
+    if lean:
+        raise Unsupported("there is no .grad in this workload")
+    return _derivative(workload, inputs, wrap)
 
 
-def _step(workload: Workload, inputs: Inputs, wrap: Callable[..., Any]) -> Task:
+def _step(workload: Workload, inputs: Inputs, wrap: Callable[..., Any], *, lean: bool) -> Task:
     """Build a training step."""
     model, criterion = _model(workload, inputs), _criterion(workload)
     optimizer = _optimizer(workload, model)
     x, target = wg.tensor(inputs.x), wg.tensor(inputs.target)
 
-    @wrap
-    def step(x: Any, target: Any) -> Any:
+    def keeping(x: Any, target: Any) -> Any:
         optimizer.zero_grad()
         loss = criterion(model(x), target)
         loss.backward()
         optimizer.step()
         return loss
+
+    def dropping(x: Any, target: Any) -> Any:
+        loss = criterion(model(x), target)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    step = wrap(dropping if lean else keeping)
 
     def check(steps: int) -> list[float]:
         return [float(step(x, target).item()) for _ in range(steps)]
