@@ -61,7 +61,8 @@ def _memory(memory: dict[str, int]) -> str:
     scale, unit = next(
         ((s, u) for s, u in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if max(parts) >= s), (1.0, "B")
     )
-    return f"{' + '.join(f'{part / scale:.1f}' for part in parts)} {unit}"
+    digits = 0 if unit == "B" else 1
+    return f"{' + '.join(f'{part / scale:.{digits}f}' for part in parts)} {unit}"
 
 
 def comparison(one: Measured) -> list[str]:
