@@ -56,6 +56,10 @@ TARGETS = {
     NETS["wide"]: Target(1.15, 1.1, 1.15, 0.9),
 }
 ELSEWHERE = Target(1.2, 1.2, 1.2, None)
+SLOW = "torch.compile"
+USUAL = [name for name in PEERS if name != SLOW]
+"""`torch.compile` takes half a minute for each workload."""
+
 EAGER_PEERS = {"PyTorch", "scikit-learn"}
 
 
@@ -154,7 +158,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_threads(made, [1, 2] if processors > 1 else [1])
     names = [*GROUPS, *WORKLOADS]
     made.add_argument("--workloads", nargs="+", choices=names, default=list(GROUPS), metavar="NAME")
-    made.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="libraries")
+    made.add_argument(
+        "--peers",
+        nargs="+",
+        choices=PEERS,
+        default=USUAL,
+        help=f"of {', '.join(PEERS)}; usually all but {SLOW}",
+        metavar="NAME",
+    )
     made.add_argument("--first-calls", action="store_true", help=FIRST_CALLS)
     benchmark = options.parse("train_step", made, argv)
     chosen = benchmark.options

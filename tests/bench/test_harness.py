@@ -64,6 +64,32 @@ def test_an_error_in_a_peer_is_reported_and_the_peer_lives_on():
         worker.close()
 
 
+def test_a_peer_that_took_too_long_is_ended_and_revived():
+    worker = Worker(NUMPY)
+    try:
+        with pytest.raises(PeerError, match="no answer to 'prepare' in 0 s"):
+            worker.ask(do="prepare", case=CASE, within=0.0)
+        worker.revive()
+        assert worker.ask(do="prepare", case=CASE)["dtype"] == "float32"
+    finally:
+        worker.close()
+
+
+def test_workers_find_no_module_of_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    monkeypatch.chdir(tmp_path)
+    worker = Worker(NUMPY)
+    try:
+        assert worker.ask(do="prepare", case=CASE)["dtype"] == "float32"
+    finally:
+        worker.close()
+
+
+def test_workers_keep_compiled_code_in_a_folder_of_their_own(tmp_path):
+    variables = harness.caches_in(tmp_path)
+    assert variables["WENGERT_CACHE_DIR"].startswith(str(tmp_path))
+
+
 def test_every_round_measures_every_worker_once_in_a_fixed_random_order():
     orders = []
     for _ in range(2):
@@ -106,6 +132,7 @@ def test_more_threads_than_processors_are_refused():
 def test_all_thread_pools_are_pinned_alike():
     environment = harness.pinned_environment(2)
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
+    assert environment["WENGERT_THREADS"] == "2"
     assert environment["XLA_FLAGS"].endswith("=true")
     assert harness.pinned_environment(1)["XLA_FLAGS"].endswith("=false")
 

@@ -49,17 +49,33 @@ def cores_for(threads: int | None) -> list[int]:
 def pinned_environment(threads: int) -> dict[str, str]:
     """Return the environment shared by all peers: each thread pool has `threads` threads."""
     count = str(threads)
-    pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS", "NUMBA", "WENGERT")
+    pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS", "NUMBA")
     environment = os.environ | {f"{pool}_NUM_THREADS": count for pool in pools}
     multi = "true" if threads > 1 else "false"
     environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={multi}"
-    environment |= {"NPROC": count, "JAX_PLATFORMS": "cpu", "PYTHONHASHSEED": "0"}
+    environment |= {
+        "WENGERT_THREADS": count,
+        "NPROC": count,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONHASHSEED": "0",
+    }
     return environment
 
 
 def same_modules() -> str:
     """Return a ``PYTHONPATH`` by which another interpreter finds the same modules as this one."""
     return os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
+
+
+def caches_in(folder: Path) -> dict[str, str]:
+    """Return the variables by which each library keeps compiled code in a folder."""
+    return {
+        "WENGERT_CACHE_DIR": str(folder / "wengert"),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch"),
+    }
 
 
 @dataclass(frozen=True)
@@ -210,7 +226,7 @@ def started(
                 if peer.absent:
                     note(f"{name} skipped: {peer.absent}")
                     continue
-                workers[name] = Worker(peer, {"WENGERT_CACHE_DIR": folder})
+                workers[name] = Worker(peer, caches_in(Path(folder)))
                 try:
                     workers[name].ask(do="load")
                 except PeerError as error:

@@ -11,6 +11,10 @@ import numpy as np
 from wengert.bench.workload import Workload
 from wengert.graph.dtypes import Array
 
+GAINS = {"relu": 2.0, "tanh": 2.0, "gelu": 2.35}
+"""What the variance of weights is multiplied with: one over the mean square of the activation of a
+standard normal number; for tanh, which is steep enough at zero, ReLU's."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -58,7 +62,7 @@ def make_inputs(workload: Workload) -> Inputs:
             weights.append(np.ones(shape, np.float32))
             continue
         fan_in = shape[0] if kind == "linear" else int(np.prod(shape[1:]))
-        scale = np.float32((2 / fan_in) ** 0.5)
+        scale = np.float32((GAINS[workload.activation] / fan_in) ** 0.5)
         weights.append(rng.standard_normal(shape, np.float32) * scale)
     biases = [_small(rng, layer.bias) for layer in layers]
     x = rng.standard_normal(workload.input_shape, np.float32)

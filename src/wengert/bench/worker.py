@@ -181,7 +181,8 @@ def main() -> None:
         except Unsupported as error:
             reply = {"error": str(error)}
         except Exception as error:  # whatever went wrong is the reply; the parent decides
-            reply = {"error": f"{type(error).__name__}: {error}"}
+            said = str(error).strip().partition("\n")[0]  # some explain themselves over pages
+            reply = {"error": f"{type(error).__name__}: {said}"}
         replies.write(json.dumps(reply) + "\n")
 
 
