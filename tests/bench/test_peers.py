@@ -21,6 +21,7 @@ SMALL = {
     "dropout": Workload(NET, 7, dropout=0.3),
     "lenet": Workload((400, 12, 3), 2, convolutions=True),
     "logistic": Workload((6, 1), 7, loss="binary", kind="gradient"),
+    "gelu-slopes": Workload(NET, 7, activation="gelu", kind="gradient"),
     "hvp": Workload(NET, 7, activation="tanh", kind="hvp"),
 }
 

@@ -42,8 +42,8 @@ SAME = 1e-4
 """Largest relative difference between two peers' losses over the first steps, or derivatives."""
 
 NEAR = 120e-9
-"""A hand-over in less time than this is one between cores near each other: virtual machines were seen
-to change between 28 and 175 ns, and between 90 and 190."""
+"""A hand-over in less time than this is one between cores near each other: virtual machines were
+seen to change between 28 and 175 ns, and between 90 and 190."""
 
 
 class DisagreementError(RuntimeError):
