@@ -1,6 +1,10 @@
 """Worker processes and rounds, with NumPy as the only peer."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +77,29 @@ def test_a_peer_that_took_too_long_is_ended_and_revived():
         assert worker.ask(do="prepare", case=CASE)["dtype"] == "float32"
     finally:
         worker.close()
+
+
+KILLED = """
+import os, signal
+from wengert.bench.harness import Peer, Worker
+worker = Worker(Peer("wengert.bench.peers.numpy_by_hand"))
+worker.ask(do="load")
+print(worker._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_sleeping_worker_ends_with_a_parent_that_is_killed():
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], capture_output=True, text=True, check=False
+    )
+    worker = Path("/proc", done.stdout.strip(), "stat")
+    for _ in range(500):
+        if not worker.exists() or worker.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.01)
+    pytest.fail("the worker still lives")
 
 
 def test_workers_find_no_module_of_the_current_folder(tmp_path, monkeypatch):

@@ -7,9 +7,11 @@ function ``prepare(case)`` returning a `wengert.bench.task.Task`, CORES is a lis
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -24,6 +26,19 @@ BATCH_SECONDS = 1e-3
 """Calls are timed in groups of about this length, so that reading the clock costs nothing."""
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
+
+
+_DEATH_SIGNAL = 1
+"""Linux's number of the setting which signal a process gets when its parent ends."""
+
+
+def end_with_parent() -> None:
+    """End this process with the one that started it, also if that is killed while this one sleeps.
+
+    On Linux; elsewhere a parent that is killed leaves its sleeping workers behind.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def pin(cores: str) -> None:
@@ -169,6 +184,7 @@ class Server:
 
 def main() -> None:
     """Serve until the pipe closes."""
+    end_with_parent()
     pin(sys.argv[2])
     # Replies get the real standard output to themselves: a library that prints must not break in.
     replies = os.fdopen(os.dup(1), "w", buffering=1)
