@@ -35,7 +35,9 @@ def conditions(measured: Sequence[Measured], threads: int) -> str:
     again = sum(one.rounds.disturbed for one in measured)
     loud = [one.workload.title for one in measured if not one.rounds.quiet]
     peaks, delays = _probed(measured, PEAK), _probed(measured, HAND_OVER)
-    lines = [f"{threads} thread{'s' if threads > 1 else ''}."]
+    counts = sorted(len(one.rounds.samples[PEAK]) for one in measured)
+    span = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    lines = [f"{threads} thread{'s' if threads > 1 else ''}, {span} rounds each."]
     lines.append(f"Multiply-adds {min(peaks) / 1e9:.0f} to {max(peaks) / 1e9:.0f} GFLOP/s.")
     if delays:
         lines.append(f"Hand-over {1e9 / max(delays):.0f} to {1e9 / min(delays):.0f} ns.")

@@ -44,6 +44,7 @@ def test_disturbed_rounds_are_told():
     rounds = Rounds({"peak": samples(1.0)}, 4, False)
     text = conditions([Measured(NETS["tiny"], rounds, {"peak": 1e9})], 1)
     assert "4 rounds repeated" in text
+    assert text.startswith("1 thread, 1 rounds each.")
     assert "Never undisturbed, kept all the same: 2-2-2 (1)." in text
 
 
