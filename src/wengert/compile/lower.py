@@ -90,7 +90,7 @@ def _lower_operations(
         known[v] = _constant(v.concrete("compiling a graph"), program)
     for op in graph.operations:
         outputs = graph.results(op)
-        lowering = Lowering(program, tuple(v.aval for v in outputs), machine, op.primitive.name)
+        lowering = Lowering(program, tuple(v.aval for v in outputs), machine, _label(op))
         made = _lower_operation(op, lowering, [known[x] for x in op.inputs])
         for v, array in zip(outputs, made, strict=True):
             assert (array.shape, array.dtype) == (v.shape, v.dtype), (op, array)
@@ -125,6 +125,10 @@ def _lower_operation(
     except NotImplementedError as error:
         raise LoweringError(f"{error}{_where(op)}.") from None
     return result if op.primitive.several else (result,)
+
+
+def _label(op: Operation) -> str:
+    return f"{op.primitive.name}{_where(op)}"
 
 
 def _where(op: Operation) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wengert.compile.fuse import optimise
+from wengert.compile.fuse import fuse
 from wengert.compile.layouts import arrange
 from wengert.compile.lower import Program, lower_graph
 from wengert.compile.machine import Machine
@@ -30,7 +30,7 @@ def prepare(graph: Graph, aliases: Mapping[int, int], machine: Machine) -> Progr
         If an operation has no native code, naming it and its line.
     """
     program = lower_graph(graph, machine)
-    optimise(program, aliases)
+    fuse(program, aliases)
     arrange(program)
     place_buffers(program, aliases)
     return program
