@@ -10,6 +10,7 @@ from wengert.compile.fuse import drop_unread, fuse, inline, merge
 from wengert.compile.llvm import machine
 from wengert.compile.lower import lower_graph
 from wengert.compile.map import Map
+from wengert.compile.pipeline import prepare
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 
@@ -201,3 +202,14 @@ def test_long_chains_take_no_deep_recursion(count):
         return x
 
     check(chain, draw(3))
+
+
+def test_kernels_are_printed_on_request(monkeypatch, capfd):
+    monkeypatch.setenv("WENGERT_PRINT_PASSES", "lower,fuse,place")
+    x, w, b = draw(9, 5), draw(8, 5), draw(8)
+    prepare(graph_of(lambda x, w, b: (F.relu(F.linear(x, w, b)),), x, w, b), {}, machine())
+    before, after, placed = capfd.readouterr().err.strip().split("\n\n")
+    assert before.startswith("after lower: graph, 3 kernels")
+    assert after.startswith("after fuse: graph, 1 kernels")
+    assert "product t3[1×9×8; 0,8,1] = linear" in after
+    assert "arena of" in placed
