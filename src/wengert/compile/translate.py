@@ -12,6 +12,7 @@ from wengert.compile.record import Record
 from wengert.compile.tickets import parallel
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
+from wengert.passes.pipeline import optimise
 
 
 def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[Record, MachineCode]:
@@ -26,7 +27,7 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
     lines : Lines
         The lines of the graph.
     """
-    program = prepare(graph, aliases, machine())
+    program = prepare(optimise(graph), aliases, machine())
     pointers = len(graph.inputs) + len(graph.outputs)
     module, rows = generate(program.phases, pointers, machine(), attributes(), pause())
     code = MachineCode(module.text())
