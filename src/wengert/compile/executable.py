@@ -70,7 +70,9 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
     return Executable(graph, aliases, _native(graph, lines, record, code, threads))
 
 
-def _native(graph: Graph, lines: Lines, record: Record, code: MachineCode, threads: int | None) -> Native:
+def _native(
+    graph: Graph, lines: Lines, record: Record, code: MachineCode, threads: int | None
+) -> Native:
     """Return the code with the constants and lines of `graph`."""
     return Native(
         code,

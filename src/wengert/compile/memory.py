@@ -66,9 +66,7 @@ def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
     """
     _drop_copies(program)
     _place_outputs(program, aliases)
-    program.phases = schedule(
-        [k for k in program.kernels if any(x.size for x in k.writes)]
-    )
+    program.phases = schedule([k for k in program.kernels if any(x.size for x in k.writes)])
     program.kernels[:] = [k for phase in program.phases for c in phase for _, k in c.kernels]
     program.arena_bytes = _assign_offsets(program)
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from wengert.compile import grid
 from wengert.compile.grid import Grid
 from wengert.compile.kernel import Kernel
-from wengert.compile.narrow import Access, accesses, aligned, cuttable, extent, memory_of
+from wengert.compile.narrow import accesses, aligned, cuttable, extent, memory_of
 from wengert.compile.product import Product
 
 ALONE = 12

@@ -89,6 +89,8 @@ class Plan(NamedTuple):
         In execution order.
     buffers : tuple of BufferPlan
         The intermediate arrays, the largest first. Those that do not live at one time share memory.
+    phases : int
+        Parts that begin when the one before is done; within one, threads work side by side.
     external : tuple of str
         The functions that native code calls outside itself.
     """
@@ -100,6 +102,7 @@ class Plan(NamedTuple):
     constant_bytes: int
     kernels: tuple[KernelPlan, ...]
     buffers: tuple[BufferPlan, ...]
+    phases: int
     external: tuple[str, ...]
 
     @property
@@ -115,7 +118,7 @@ class Plan(NamedTuple):
     def __str__(self) -> str:
         """Return both tables."""
         head = (
-            f"{self.name}: {len(self.kernels)} kernels, {self.flops / 1e6:.3g} Mflop; "
+            f"{self.name}: {len(self.kernels)} kernels, {self.phases} phases, {self.flops / 1e6:.3g} Mflop; "
             f"arena {in_units(self.arena_bytes)}, inputs {in_units(self.input_bytes)}, "
             f"outputs {in_units(self.output_bytes)}, constants {in_units(self.constant_bytes)}"
         )
@@ -169,8 +172,7 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
         The outputs that take over the memory of an input.
     """
     program = prepare(optimise(graph), aliases, machine())
-    kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
-    module, _ = generate(kernels, 0, machine(), attributes(), pause())
+    module, _ = generate(program.phases, 0, machine(), attributes(), pause())
     new = [v for place, v in enumerate(graph.outputs) if place not in aliases]
     return Plan(
         graph.name,
@@ -180,6 +182,7 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
         sum(constant.nbytes for constant in program.constants),
         tuple(map(_kernel_plan, program.kernels)),
         tuple(_buffer_plans(program)),
+        len(program.phases),
         module.external,
     )
 
