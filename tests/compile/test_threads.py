@@ -9,12 +9,16 @@ import textwrap
 import threading
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import wengert as wg
 from tests.compile.programs import F, graph_of, run, same_bits
+from wengert.compile import executable as executable_module
+from wengert.compile import layout, tuning
 from wengert.compile import threads as pool
 from wengert.compile.executable import compile_graph
 
@@ -138,8 +142,23 @@ def test_a_child_process_has_helpers_of_its_own(case):
     same_bits(run(executable, graph, inputs), wanted)
 
 
+def script(code, timeout=240):
+    """Run Python code in a process of its own; return what it printed and its exit status."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"WENGERT_CACHE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    return done.stdout.strip(), done.returncode
+
+
 INTERRUPTED = """
-    import _thread, threading, time
+    import _thread, signal, threading, time
     import numpy as np
     from tests.compile.test_threads import network
     from tests.compile.programs import run, same_bits
@@ -148,31 +167,216 @@ INTERRUPTED = """
     graph, inputs = network()
     wanted = run(compile_graph(graph, {}), graph, inputs)
     executable = compile_graph(graph, {}, 2)
+    armed = done = False
+
+    def interrupt(number, frame):
+        global armed
+        if armed:  # one that comes too late does nothing, as does one that Python swallows
+            armed = False
+            raise KeyboardInterrupt
+
+    def disturb():
+        while not done:
+            time.sleep(0.002)
+            _thread.interrupt_main()
+
+    signal.signal(signal.SIGINT, interrupt)
+    other = threading.Thread(target=disturb)
+    other.start()
     interrupted = calls = 0
     while interrupted < 40:
-        timer = threading.Timer(0.002 + 0.0007 * (interrupted % 5), _thread.interrupt_main)
         try:
-            timer.start()
-            while True:
+            armed = True
+            while armed:
                 outputs = [np.empty(v.shape, v.dtype) for v in graph.outputs]
                 executable(inputs, outputs)
                 calls += 1
         except KeyboardInterrupt:
-            interrupted += 1
-        timer.join()
+            pass
+        interrupted += 1
         same_bits(run(executable, graph, inputs), wanted)
-    print("interrupted", interrupted, calls > 40)
+    done = True
+    other.join()
+    print("interrupted", interrupted)
 """
 
 
 def test_an_interrupt_leaves_everything_in_order():
-    code = textwrap.dedent(INTERRUPTED)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.stdout.strip() == "interrupted 40 True", done.stderr
+    assert script(INTERRUPTED) == ("interrupted 40", 0)
+
+
+ENDED = """
+    import threading
+    from tests.compile.test_threads import network
+    from tests.compile.programs import run
+    from wengert.compile.executable import compile_graph
+
+    graph, inputs = network()
+    executable = compile_graph(graph, {}, 3)
+
+    def work():
+        while True:
+            run(executable, graph, inputs)
+            ready.set()
+
+    ready = threading.Event()
+    threading.Thread(target=work, daemon=True).start()
+    ready.wait()
+    print("over", flush=True)
+"""
+
+
+def test_a_program_ends_while_threads_are_at_work():
+    assert script(ENDED) == ("over", 0)
+
+
+def test_helpers_end_with_the_program():
+    code = """
+        import threading
+        from tests.compile.test_threads import network
+        from tests.compile.programs import run
+        from wengert.compile import threads as pool
+        from wengert.compile.executable import compile_graph
+
+        graph, inputs = network()
+        executable = compile_graph(graph, {}, 3)
+        run(executable, graph, inputs)
+        helpers = [t for t in threading.enumerate() if t.name.startswith("wengert-helper")]
+        pool._end()
+        run(executable, graph, inputs)
+        print(len(helpers), any(t.is_alive() for t in helpers), len(pool._helpers))
+    """
+    assert script(code) == ("2 False 0", 0)
+
+
+def test_one_function_called_by_two_threads_is_refused_or_right(case):
+    graph, inputs, wanted = case
+    executable = compile_graph(graph, {}, 2)
+    outcomes = []
+
+    def work():
+        for _ in range(50):
+            given = [np.array(a) for a in inputs]
+            results = [np.ones(v.shape, v.dtype) for v in graph.outputs]
+            try:
+                executable(given, results)
+            except RuntimeError as error:
+                outcomes.append("running already" in str(error))
+                continue
+            same_bits(results, wanted)
+            outcomes.append(True)
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert outcomes == [True] * 150
+
+
+def test_trial_calls_choose_all_helpers_or_none_and_change_no_bit(case, monkeypatch):
+    graph, inputs, wanted = case
+    monkeypatch.setattr(executable_module, "available", lambda: 3)
+    executable = compile_graph(graph, {}, None)
+    assert executable.threads == 3
+    left = executable._control[layout.LEFT // 8 :]
+    seen = set()
+    for number in range(tuning.TRIALS):
+        if left[0] == tuning.NEVER:  # a machine on which this takes no time
+            return
+        assert left[0] == number - tuning.TRIALS
+        same_bits(run(executable, graph, inputs), wanted)
+        seen.add((number // tuning.BLOCK % 2, int(executable._wanted[0])))
+    assert seen - {(1, 0)} == {(0, 0), (1, 2)}  # the last call leaves what was chosen
+    assert executable._wanted[0] in {0, 2}
+    assert 0 < left[0] < tuning.NEVER
+
+
+def test_trials_come_again(case):
+    graph, inputs, _ = case
+    executable = compile_graph(graph, {}, None)
+    executable._control[layout.MOST // 8] = 1
+    executable._control[layout.LEFT // 8] = 1
+    run(executable, graph, inputs)
+    run(executable, graph, inputs)
+    assert executable._control[layout.LEFT // 8] == -tuning.TRIALS
+
+
+@pytest.mark.parametrize(("spent", "chosen"), [((1000, 900), 2), ((1000, 990), 0), ((1, 2), 0)])
+def test_helpers_must_be_worth_it(case, spent, chosen, monkeypatch):
+    graph, inputs, _ = case
+    monkeypatch.setattr(executable_module, "available", lambda: 3)
+    executable = compile_graph(graph, {}, None)
+    control = executable._control
+    control[layout.LEFT // 8] = -1
+    control[layout.QUICKEST // 8] = 0  # the call itself then counts for nothing
+    control[layout.SPENT // 8 : layout.SPENT // 8 + 2] = spent
+    run(executable, graph, inputs)
+    assert executable._wanted[0] == chosen
+
+
+def test_a_fixed_number_of_threads_is_never_tried_out(case):
+    graph, _, _ = case
+    executable = compile_graph(graph, {}, 2)
+    assert executable._wanted[0] == 1
+    assert executable._control[layout.LEFT // 8] == tuning.NEVER
+
+
+def test_the_environment_says_how_many_threads(monkeypatch):
+    for text, wanted in (("3", 3), ("1", 1), ("auto", None)):
+        monkeypatch.setenv("WENGERT_THREADS", text)
+        assert wg.compile(lambda x: x).threads == wanted
+    monkeypatch.delenv("WENGERT_THREADS")
+    assert wg.compile(lambda x: x).threads is None
+    monkeypatch.setenv("WENGERT_THREADS", "many")
+    with pytest.raises(ValueError, match="WENGERT_THREADS must be auto or a positive integer"):
+        wg.compile(lambda x: x)
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        wg.compile(lambda x: x, threads=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processors are chosen on Linux")
+def test_helpers_keep_away_from_the_processor_of_the_caller(case, monkeypatch):
+    graph, inputs, _ = case
+    allowed = os.sched_getaffinity(0)
+    here = min(allowed)
+    monkeypatch.setattr(pool, "_processor", lambda: here)
+    assert pool._others() == allowed - {here}
+    executable = compile_graph(graph, {}, 2)
+    run(executable, graph, inputs)
+    assert os.sched_getaffinity(0) == allowed
+
+
+NETS_RNG = np.random.default_rng(8)
+
+
+@pytest.mark.parametrize("loss", ["mse_loss", "cross_entropy"])
+@pytest.mark.parametrize("widths", [(784, 256, 128, 10), (32, 256, 256, 10), (64,) * 9 + (10,)])
+def test_steps_of_networks_have_the_same_bits_on_any_number_of_threads(widths, loss):
+    x = NETS_RNG.standard_normal((96, widths[0])).astype(np.float32)
+    y = NETS_RNG.standard_normal((96, widths[-1])).astype(np.float32)
+    y = NETS_RNG.integers(0, widths[-1], 96) if loss == "cross_entropy" else y
+    found = []
+    for threads in (1, 2, 3, 4):
+        wg.manual_seed(0)
+        layers = [part for n, m in pairwise(widths) for part in (wg.nn.Linear(n, m), wg.nn.Tanh())]
+        model = wg.nn.Sequential(*layers[:-1])
+        step = wg.compile(stepping(model, getattr(wg, loss)), threads=threads)
+        losses = [step(wg.tensor(x), wg.tensor(y)).item() for _ in range(4)]
+        found.append([np.array(losses), *(p.detach().numpy().copy() for p in model.parameters())])
+    for other in found[1:]:
+        same_bits(other, found[0])
+
+
+def stepping(model, loss):
+    """Return a training step."""
+    optimizer = wg.optim.Adam(model.parameters(), lr=0.01)
+
+    def step(x, y):
+        value = loss(model(x), y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value
+
+    return step

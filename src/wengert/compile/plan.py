@@ -118,7 +118,8 @@ class Plan(NamedTuple):
     def __str__(self) -> str:
         """Return both tables."""
         head = (
-            f"{self.name}: {len(self.kernels)} kernels, {self.phases} phases, {self.flops / 1e6:.3g} Mflop; "
+            f"{self.name}: {len(self.kernels)} kernels, {self.phases} phases, "
+            f"{self.flops / 1e6:.3g} Mflop; "
             f"arena {in_units(self.arena_bytes)}, inputs {in_units(self.input_bytes)}, "
             f"outputs {in_units(self.output_bytes)}, constants {in_units(self.constant_bytes)}"
         )

@@ -32,16 +32,20 @@ class _Helper:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.idle = True
+        self._busy = False
         self._processors: set[int] = set()
         self._jobs: SimpleQueue[tuple[Executable, set[int]] | None] = SimpleQueue()
         name = f"wengert-helper-{number}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._busy and self._jobs.empty()
+
     def hand(self, executable: Executable, processors: set[int]) -> None:
         """Ask for help, on some processors; nothing is promised."""
-        self.idle = False
         self._jobs.put((executable, processors))
 
     def stop(self) -> None:
@@ -51,12 +55,13 @@ class _Helper:
 
     def _work(self) -> None:
         while job := self._jobs.get():
+            self._busy = True
             executable, processors = job
             del job  # or the executable would live until the next one
             self._stay_on(processors)
             executable.assist(self.number)
             del executable
-            self.idle = self._jobs.empty()
+            self._busy = False
 
     def _stay_on(self, processors: set[int]) -> None:
         if processors and processors != self._processors:
