@@ -181,8 +181,9 @@ def compile(
     function : callable
         A function of tensors, NumPy arrays, floats and containers of them.
     threads : int, optional
-        How many threads to use; default: the environment variable ``WENGERT_THREADS``, or 1. The
-        bits of the result do not depend on it.
+        How many threads to use; default: the environment variable ``WENGERT_THREADS``, or else one
+        or as many as there are processors, whichever turns out to be quicker. The bits of the
+        result do not depend on it.
 
     Raises
     ------
