@@ -70,6 +70,11 @@ def pause() -> tuple[str, str] | None:
     return None
 
 
+def add_symbol(name: str, address: int) -> None:
+    """Let machine code call the function at `address` by its name."""
+    binding.add_symbol(name, address)
+
+
 class MachineCode:
     """A module in memory, ready to run; freed with this object."""
 

@@ -1,0 +1,629 @@
+"""The machine code by which Python calls compiled functions.
+
+It is one function for all of them, in CPython's protocol for quick calls (vectorcall). It walks
+through a program (`wengert.compile.program`): checks that all is as it was when the function was
+traced, collects the addresses of the arrays, runs, and returns the results. If anything is not, it
+calls the Python function that decides what to do: a program is a quick way to a positive answer,
+never to another answer. Of the interpreter it uses the stable C API, and the layout of objects
+that `wengert.compile.objects` has tried.
+
+No address is used after Python code may have run: `check`, which collects them, runs none, and is
+repeated where some ran since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from string import Template
+from typing import Any
+
+from wengert.compile import layout, objects, program
+from wengert.compile.expecting import Expecting, Piece, declare
+from wengert.compile.ir import Module
+from wengert.compile.objects import Slots
+from wengert.compile.program import (
+    ARGUMENT,
+    HEADER,
+    KNOWN,
+    LEAF,
+    PLACE,
+    RECORD,
+    WORD,
+    WORDS,
+    offset,
+)
+from wengert.compile.tickets import BUSY
+
+_NOT_EQUAL = 3
+_COUNT = 0  # of references, which stands first in an object
+_MISSED = "inttoptr (i64 1 to ptr)"
+
+
+def call_code(slots: Slots, instance: int) -> Module:
+    """Return the module with the function ``call``.
+
+    Parameters
+    ----------
+    slots : Slots
+        Where objects keep things.
+    instance : int
+        Where a callable keeps the address of its list of programs; those of the table of known
+        objects, and of what keeps the programs alive, follow.
+    """
+    module = Module()
+    parts = [
+        _fits(module),
+        _pristine(module, slots),
+        _words(module),
+        _arguments(module),
+        _tensors(module, slots),
+        _grads(module, slots),
+        _check(module),
+        _places(module),
+        _results(module, slots),
+        _ready(module),
+        _finish(module),
+        _attempt(module),
+    ]
+    for part in parts:
+        module.define(part)
+    module.add_text("call", _call(module, instance))
+    return module
+
+
+def _fits(module: Module) -> Expecting:
+    """Tell whether an array is as a record says."""
+    code = Expecting(module, "fits", "array record objects")
+    code.same(code.load("%array", objects.TYPE), code.known("array"))
+    code.same(code.load("%array", objects.DTYPE), code.field("%record", "dtype", "ptr"))
+    flags = code.field("%record", "flags", "i32")
+    found = code.load("%array", objects.FLAGS, "i32")
+    code.same(code.value(f"and i32 {found}, {flags}"), flags, "i32")
+    code.same(code.load("%array", objects.RANK, "i32"), code.field("%record", "rank", "i32"), "i32")
+    lengths = code.load("%array", objects.LENGTHS)
+    wanted = code.field("%record", "lengths", "ptr")
+
+    def axis(index: str | int, _: list[str]) -> None:
+        length = code.load(code.at(lengths, index), 0, "i64")
+        code.same(length, code.load(code.at(wanted, index), 0, "i64"), "i64")
+
+    code.loop(0, code.field("%record", "rank"), 1, axis)
+    return code
+
+
+def _pristine(module: Module, slots: Slots) -> Expecting:
+    """Tell whether a tensor is as calls return it, but for its values, and is held once."""
+    code = Expecting(module, "pristine", "tensor record objects")
+    code.expect(code.equal("%tensor", "null"), False)
+    none = code.known("none")
+    code.same(code.load("%tensor", _COUNT, "i32"), 1, "i32")
+    code.same(code.load("%tensor", objects.TYPE), code.known("tensor"))
+    code.same(code.load("%tensor", slots.weak), "null")
+    code.same(code.load("%tensor", slots.grad), none)
+    variable = code.load("%tensor", slots.variable)
+    code.same(code.load(variable, _COUNT, "i32"), 1, "i32")
+    code.same(code.load(variable, objects.TYPE), code.field("%record", "kind", "ptr"))
+    code.same(code.load(variable, slots.requires_grad), code.field("%record", "requires", "ptr"))
+    code.same(code.load(variable, slots.op), none)
+    for unset in (slots.weak_variable, slots.hooks, slots.name, slots.trace):
+        code.same(code.load(variable, unset), "null")
+    array = code.load(variable, slots.value)
+    code.same(code.load(array, _COUNT, "i32"), 1, "i32")
+    code.expect(code.ask("fits", array, "record", "objects"))
+    return code
+
+
+def _words(module: Module) -> Expecting:
+    """Tell whether the thread, and words in memory, are those that the program was made for."""
+    code = Expecting(module, "words", "program")
+    thread = code.call("PyThreadState_GetID", code.call("PyThreadState_Get"))
+    code.same(thread, code.header("thread"), "i64")
+
+    def word(record: str, _: str) -> None:
+        address = code.field(record, "address", "ptr", WORDS)
+        expected = code.field(record, "expected", "i64", WORDS)
+        is_equal = code.equal(code.load(address, 0, "i64"), expected, "i64")
+        wanted = code.is_set(code.field(record, "same", "i64", WORDS))
+        code.same(is_equal, wanted, "i1")
+
+    code.each("words", WORDS, word)
+    return code
+
+
+def _arguments(module: Module) -> Expecting:
+    """Tell whether the arguments that are no arrays are as they were; read the floats."""
+    code = Expecting(module, "arguments", "program args pointers numbers objects")
+
+    def argument(record: str, _: str) -> None:
+        index = code.field(record, "index", "i64", ARGUMENT)
+        value = code.field(record, "value", "i64", ARGUMENT)
+        given = code.load(code.at("%args", index))
+
+        def static() -> None:
+            code.same(code.value(f"ptrtoint ptr {given} to i64"), value, "i64")
+
+        def number() -> None:
+            code.same(code.load(given, objects.TYPE), code.known("float"))
+            place = code.field(record, "place", "i64", ARGUMENT)
+            _keep_number(code, code.call("PyFloat_AsDouble", given), value, place)
+
+        def same() -> None:
+            code.same(given, code.load(code.at("%args", value)))
+
+        kinds = {program.STATIC: static, program.NUMBER: number, program.SAME: same}
+        code.switch(code.field(record, "kind", "i64", ARGUMENT), kinds)
+
+    code.each("arguments", ARGUMENT, argument)
+    return code
+
+
+def _keep_number(code: Expecting, number: str, slot: str, place: str) -> None:
+    """Put a number where the machine code finds it."""
+    home = code.at("%numbers", slot)
+    code.store(number, home, 0, "double")
+    code.store(home, code.at("%pointers", place))
+
+
+def _found(code: Expecting, record: str) -> str:
+    """Return the object that a record starts at: an argument or a tensor."""
+    where = code.field(record, "where")
+    return code.choose(
+        code.is_set(code.field(record, "given")),
+        lambda: code.load(code.at("%args", where)),
+        lambda: code.value(f"inttoptr i64 {where} to ptr"),
+    )
+
+
+def _tensors(module: Module, slots: Slots) -> Expecting:
+    """Tell whether the tensors that are read are as they were; collect addresses."""
+    code = Expecting(module, "tensors", "program args pointers arrays seen objects")
+
+    def tensor(record: str, number: str) -> None:
+        base = _found(code, record)
+        array = code.choose(
+            code.is_set(code.field(record, "plain")),
+            lambda: base,
+            lambda: _array_of(code, slots, record, number, base),
+        )
+        code.expect(code.ask("fits", array, record, "objects"))
+        code.store(array, code.at("%arrays", number))
+        data = code.load(array, objects.DATA)
+        code.store(data, code.at("%pointers", code.field(record, "place")))
+        out = code.field(record, "out")
+        taken_over = code.value(f"icmp sge i64 {out}, 0")
+        code.when(taken_over, lambda: code.store(data, code.at("%pointers", out)))
+
+    code.each("tensors", RECORD, tensor)
+    return code
+
+
+def _array_of(code: Expecting, slots: Slots, record: str, number: str, base: str) -> str:
+    """Return the array of a tensor, having checked all but the array."""
+    none = code.known("none")
+    tensor = code.choose(
+        code.is_set(code.field(record, "through")),
+        lambda: code.load(base, slots.grad),
+        lambda: base,
+    )
+    kind = code.field(record, "kind", "ptr")
+    any_kind = code.equal(kind, "null")
+    is_kind = code.equal(code.load(tensor, objects.TYPE), kind)
+    code.expect(code.value(f"or i1 {any_kind}, {is_kind}"))
+    code.store(tensor, code.at("%seen", number))
+    moving = code.field(record, "moving")
+
+    def apart(index: str | int, _: list[str]) -> None:
+        code.expect(code.equal(tensor, code.load(code.at("%seen", index))), False)
+
+    code.loop(0, code.value(f"mul i64 {moving}, {number}"), 1, apart)
+    has_none = code.equal(code.load(tensor, slots.grad), none)
+    code.expect_as_asked(code.field(record, "grad"), has_none)
+    variable = code.load(tensor, slots.variable)
+    is_leaf = code.equal(code.load(variable, objects.TYPE), code.known("leaf"))
+    code.expect_as_asked(code.field(record, "leaf"), is_leaf)
+    code.same(code.load(variable, slots.requires_grad), code.field(record, "requires", "ptr"))
+    no_hooks = code.equal(code.load(variable, slots.hooks), "null")
+    code.expect_as_asked(code.field(record, "hooks"), no_hooks)
+    array = code.load(variable, slots.value)
+
+    def exclusive() -> None:
+        for held in (variable, array):
+            code.same(code.load(held, _COUNT, "i32"), 1, "i32")
+        code.same(code.load(variable, slots.op), none)
+
+    code.when(code.is_set(code.field(record, "exclusive")), exclusive)
+    return array
+
+
+def _grads(module: Module, slots: Slots) -> Expecting:
+    """Tell whether the gradients to overwrite are held by their tensors alone."""
+    code = Expecting(module, "grads", "program args pointers arrays objects")
+    before = code.header("tensors")
+
+    def grad(record: str, number: str) -> None:
+        tensor = code.load(_found(code, record), slots.grad)
+        code.expect(code.ask("pristine", tensor, record, "objects"))
+        array = code.load(code.load(tensor, slots.variable), slots.value)
+        code.store(array, code.at("%arrays", code.add(before, number)))
+        data = code.load(array, objects.DATA)
+        code.store(data, code.at("%pointers", code.field(record, "place")))
+
+    code.each("grads", RECORD, grad)
+    return code
+
+
+_CHECKED = "program args pointers numbers arrays seen objects"
+
+
+def _check(module: Module) -> Expecting:
+    """Tell whether all is as it was, as far as can be told without calling Python."""
+    code = Expecting(module, "check", _CHECKED)
+    code.expect(code.ask("words", "program"))
+    code.expect(code.ask("arguments", *["program", "args", "pointers", "numbers", "objects"]))
+    code.expect(code.ask("tensors", *["program", "args", "pointers", "arrays", "seen", "objects"]))
+    code.expect(code.ask("grads", *["program", "args", "pointers", "arrays", "objects"]))
+    return code
+
+
+def _places(module: Module) -> Expecting:
+    """Tell whether the places outside hold what they held; read the settings."""
+    code = Expecting(module, "places", "program pointers numbers objects")
+
+    def place(record: str, _: str) -> None:
+        holder = code.field(record, "holder", "ptr", PLACE)
+        value = code.field(record, "value", "i64", PLACE)
+        expected = code.field(record, "value", "ptr", PLACE)
+
+        def item() -> str:
+            key = code.field(record, "key", "ptr", PLACE)
+            found = code.call("PyDict_GetItemWithError", holder, key)
+            code.expect(code.equal(found, "null"), False)
+            return found
+
+        def returned() -> str:
+            found = code.call("PyObject_CallNoArgs", holder)
+            code.expect(code.equal(found, "null"), False)
+            return found
+
+        def element() -> None:
+            index = code.field(record, "key", "i64", PLACE)
+            code.same(code.call("PyList_GetItem", holder, index), expected)
+
+        def truth() -> None:
+            found = item()
+            _expect_number(code, found)
+            code.same(
+                code.call("PyObject_IsTrue", found), code.value(f"trunc i64 {value} to i32"), "i32"
+            )
+
+        def reading() -> None:
+            found = item()
+            _expect_number(code, found)
+            _read_number(code, record, code.call("PyFloat_AsDouble", found))
+
+        def called() -> None:
+            found = returned()
+            code.call("Py_DecRef", found)
+            code.same(found, expected)
+
+        def equal() -> None:
+            found = returned()
+            differs = code.call("PyObject_RichCompareBool", found, expected, str(_NOT_EQUAL))
+            code.call("Py_DecRef", found)
+            code.same(differs, 0, "i32")
+
+        def number_called() -> None:
+            found = returned()
+            number = code.call("PyFloat_AsDouble", found)
+            code.call("Py_DecRef", found)
+            _read_number(code, record, number)
+
+        code.switch(
+            code.field(record, "kind", "i64", PLACE),
+            {
+                program.ITEM: lambda: code.same(item(), expected),
+                program.ELEMENT: element,
+                program.TRUTH: truth,
+                program.READING: reading,
+                program.CALLED: called,
+                program.EQUAL: equal,
+                program.NUMBER_CALLED: number_called,
+            },
+        )
+
+    code.each("places", PLACE, place)
+    return code
+
+
+def _expect_number(code: Expecting, found: str) -> None:
+    """Return unless an object is a Python number itself, which asks no other Python code."""
+    kind = code.load(found, objects.TYPE)
+    tests = [code.equal(kind, code.known(name)) for name in ("float", "int", "bool")]
+    either = code.value(f"or i1 {tests[0]}, {tests[1]}")
+    code.expect(code.value(f"or i1 {either}, {tests[2]}"))
+
+
+def _read_number(code: Expecting, record: str, number: str) -> None:
+    """Keep a number that was read in a place, unless reading it failed."""
+    failed = code.value(f"fcmp oeq double {number}, -1.0")
+
+    def look() -> None:
+        code.same(code.call("PyErr_Occurred"), "null")
+
+    code.when(failed, look)
+    slot, place = (code.field(record, name, "i64", PLACE) for name in ("value", "place"))
+    _keep_number(code, number, slot, place)
+
+
+def _results(module: Module, slots: Slots) -> Expecting:
+    """Find a tensor for each result: one that nobody holds any more, or a new one."""
+    code = Expecting(module, "results", "program pointers results renewed objects")
+
+    def result(record: str, number: str) -> None:
+        def renewed() -> str:
+            code.store("1", "%renewed", 0, "i64")
+            return code.call("PyObject_CallNoArgs", code.field(record, "renew", "ptr"))
+
+        def second() -> str:
+            return _again(code, record, "second", renewed)
+
+        tensor = _again(code, record, "first", second)
+        code.store(tensor, code.at("%results", number))
+        code.expect(code.equal(tensor, "null"), False)
+        variable = code.load(tensor, slots.variable)
+
+        def stamp() -> None:
+            serial = code.call("PyIter_Next", code.known("serials"))
+            code.expect(code.equal(serial, "null"), False)
+            before = code.load(variable, slots.serial)
+            code.store(serial, variable, slots.serial)
+            code.call("Py_DecRef", before)
+
+        code.when(code.is_set(code.field(record, "stamped")), stamp)
+        data = code.load(code.load(variable, slots.value), objects.DATA)
+        code.store(data, code.at("%pointers", code.field(record, "place")))
+
+    code.each("results", RECORD, result)
+    return code
+
+
+def _again(code: Expecting, record: str, which: str, otherwise: Piece) -> str:
+    """Return a tensor that was a result before, if nobody holds it any more."""
+    tensor = code.field(record, which, "ptr")
+
+    def taken() -> str:
+        code.call("Py_IncRef", tensor)
+        return tensor
+
+    return code.choose(code.ask("pristine", tensor, record, "objects"), taken, otherwise)
+
+
+def _ready(module: Module) -> Expecting:
+    """Tell whether all is as it was; collect all that the machine code is given."""
+    code = Expecting(module, "ready", f"{_CHECKED} results")
+    renewed = code.words("1")
+    code.store(code.header("calls"), renewed, 0, "i64")
+    checked = _CHECKED.split()
+    code.expect(code.ask("check", *checked))
+    helping = code.load(code.header("control", "ptr"), layout.HELPERS, "i64")
+    wanted = code.header("helpers")
+
+    def summon() -> None:
+        code.store("1", renewed, 0, "i64")
+        done = code.call("PyObject_CallNoArgs", code.header("summon", "ptr"))
+        code.expect(code.equal(done, "null"), False)
+        code.call("Py_DecRef", done)
+
+    code.when(code.value(f"icmp slt i64 {helping}, {wanted}"), summon)
+    code.expect(code.ask("places", *["program", "pointers", "numbers", "objects"]))
+    code.expect(code.ask("results", "program", "pointers", "results", renewed, "objects"))
+    ran = code.is_set(code.load(renewed, 0, "i64"))
+    code.when(ran, lambda: code.expect(code.ask("check", *checked)))
+    return code
+
+
+def _finish(module: Module) -> Expecting:
+    """Return the result, put together of what is handed over."""
+    code = Expecting(module, "finish", "program results", "ptr", "%made", "null")
+    form = code.header("form")
+    leaves = code.header("leaves_at", "ptr")
+
+    def leaf(record: str) -> str:
+        value = code.field(record, "value", "ptr", LEAF)
+
+        def static() -> str:
+            code.call("Py_IncRef", value)
+            return value
+
+        def result() -> str:
+            return code.load(code.at("%results", code.field(record, "result", "i64", LEAF)))
+
+        return code.choose(code.equal(value, "null"), result, static)
+
+    def several() -> str:
+        made = code.call("PyTuple_New", code.header("leaves"))
+        code.expect(code.equal(made, "null"), False)
+
+        def put(record: str, number: str) -> None:
+            code.call("PyTuple_SetItem", made, number, leaf(record))
+
+        code.each("leaves", LEAF, put)
+        return code.choose(
+            code.equal(form, program.TUPLE, "i64"), lambda: made, lambda: _assembled(code, made)
+        )
+
+    is_single = code.equal(form, program.SINGLE, "i64")
+    found = code.choose(is_single, lambda: leaf(leaves), several)
+    code.do(f"%made = getelementptr i8, ptr {found}, i64 0")
+    return code
+
+
+def _assembled(code: Expecting, leaves: str) -> str:
+    made = code.call("PyObject_CallObject", code.header("assemble", "ptr"), leaves)
+    code.call("Py_DecRef", leaves)
+    return made
+
+
+def _attempt(module: Module) -> Expecting:
+    """Run, and return the result; null after an error, and `_MISSED` if Python must decide."""
+    code = Expecting(module, "attempt", "program args objects", "ptr", _MISSED, "null")
+    counts = {name: code.header(name) for name in ("pointers", "numbers", "tensors", "results")}
+    held = str(code.add(counts["tensors"], code.header("grads")))
+    pointers, numbers, seen, results = map(code.words, counts.values())
+    arrays = code.words(held)
+    _each_word(code, results, counts["results"], lambda home: code.store("null", home))
+    lists = (pointers, numbers, arrays, seen)
+    is_ready = code.ask("ready", "program", "args", *lists, "objects", results)
+    run, missed, failed, error = (code.new_label() for _ in range(4))
+    code.branch(is_ready, run, missed)
+
+    code.begin(run)
+    status = _run(code, pointers, arrays, held)
+    done = code.new_label()
+    code.branch(code.equal(status, 0, "i64"), done, failed)
+    code.begin(done)
+    code.do(f"ret ptr {code.ask('finish', 'program', results, result='ptr')}")
+
+    code.begin(failed)
+    code.store(status, "%program", offset(HEADER, "status"), "i64")
+    code.branch(code.equal(status, BUSY, "i64"), missed, error)
+    code.begin(error)
+    _release(code, results, counts["results"])
+    _drop(code, code.call("PyObject_CallNoArgs", code.header("fail", "ptr")))
+    code.do("br label %fail")
+
+    code.begin(missed)
+    _release(code, results, counts["results"])
+
+    def forgive() -> None:  # Python will meet the same error, unless nobody may catch it
+        ordinary = code.call("PyErr_ExceptionMatches", code.known("exception"))
+        code.expect(code.equal(ordinary, 0, "i32"), False)
+        code.call("PyErr_Clear")
+
+    raised = code.call("PyErr_Occurred")
+    code.when(code.value(f"icmp ne ptr {raised}, null"), forgive)
+    return code
+
+
+def _run(code: Expecting, pointers: str, arrays: str, held: str) -> str:
+    """Run the machine code; while it takes long, without the interpreter's lock."""
+    long = code.is_set(code.header("long"))
+
+    def unlock() -> str:
+        _each_word(code, arrays, held, lambda home: code.call("Py_IncRef", code.load(home)))
+        return code.call("PyEval_SaveThread")
+
+    def lock() -> None:
+        code.call("PyEval_RestoreThread", thread)
+        _each_word(code, arrays, held, lambda home: code.call("Py_DecRef", code.load(home)))
+
+    thread = code.choose(long, unlock, lambda: "null")
+    run, control = code.header("run", "ptr"), code.header("control", "ptr")
+    status = code.value(f"call i64 {run}(ptr {control}, ptr {pointers})")
+    code.when(long, lock)
+    return status
+
+
+def _release(code: Expecting, results: str, count: str) -> None:
+    """Let go of the tensors that were to be results."""
+    _each_word(code, results, count, lambda home: _drop(code, code.load(home)))
+
+
+def _drop(code: Expecting, found: str) -> None:
+    code.when(code.value(f"icmp ne ptr {found}, null"), lambda: _void(code, found))
+
+
+def _void(code: Expecting, found: str) -> None:
+    code.call("Py_DecRef", found)
+
+
+def _each_word(code: Expecting, words: str, count: str, body: Callable[[str], Any]) -> None:
+    """Emit a loop over words in memory: ``body(address)``."""
+
+    def turn(index: str | int, _: list[str]) -> None:
+        body(code.at(words, index))
+
+    code.loop(0, count, 1, turn)
+
+
+_CALL = Template("""define ptr @call(ptr %callable, ptr %args, i64 %flagged, ptr %names) #0 {
+entry:
+  %nargs = and i64 %flagged, 9223372036854775807
+  %list_at = getelementptr i8, ptr %callable, i64 $list
+  %list = load ptr, ptr %list_at
+  %known_at = getelementptr i8, ptr %callable, i64 $known
+  %objects = load ptr, ptr %known_at
+  %keeper_at = getelementptr i8, ptr %callable, i64 $keeper
+  %keeper = load ptr, ptr %keeper_at
+  %plain = icmp eq ptr %names, null
+  br i1 %plain, label %try, label %keywords
+try:
+  call void @Py_IncRef(ptr %keeper)
+  %length = load i64, ptr %list
+  br label %next
+next:
+  %number = phi i64 [ 0, %try ], [ %following, %missed ]
+  %following = add i64 %number, 1
+  %more = icmp slt i64 %number, %length
+  br i1 %more, label %look, label %none
+look:
+  %home = getelementptr i64, ptr %list, i64 %following
+  %program = load ptr, ptr %home
+  %nargs_at = getelementptr i8, ptr %program, i64 $nargs
+  %wanted = load i64, ptr %nargs_at
+  %fits = icmp eq i64 %wanted, %nargs
+  br i1 %fits, label %attempt, label %missed
+attempt:
+  %made = call ptr @attempt(ptr %program, ptr %args, ptr %objects)
+  %again = icmp eq ptr %made, $missed
+  br i1 %again, label %missed, label %end
+missed:
+  br label %next
+end:
+  call void @Py_DecRef(ptr %keeper)
+  ret ptr %made
+none:
+  call void @Py_DecRef(ptr %keeper)
+  br label %decide
+keywords:
+  %named = call i64 @PyTuple_Size(ptr %names)
+  br label %decide
+decide:
+  %extra = phi i64 [ 0, %none ], [ %named, %keywords ]
+  %count = add i64 %nargs, %extra
+  %room = add i64 %count, 1
+  %vector = alloca ptr, i64 %room
+  store ptr %callable, ptr %vector
+  br label %copy
+copy:
+  %from = phi i64 [ 0, %decide ], [ %to, %move ]
+  %to = add i64 %from, 1
+  %left = icmp slt i64 %from, %count
+  br i1 %left, label %move, label %ask
+move:
+  %argument_at = getelementptr ptr, ptr %args, i64 %from
+  %argument = load ptr, ptr %argument_at
+  %place = getelementptr ptr, ptr %vector, i64 %to
+  store ptr %argument, ptr %place
+  br label %copy
+ask:
+  %decider_at = getelementptr i8, ptr %objects, i64 $decide
+  %decider = load ptr, ptr %decider_at
+  %given = add i64 %nargs, 1
+  %result = call ptr @PyObject_Vectorcall(ptr %decider, ptr %vector, i64 %given, ptr %names)
+  ret ptr %result
+}""")
+
+
+def _call(module: Module, instance: int) -> str:
+    """Try the programs of a callable in turn; let Python decide if none of them fits."""
+    for name in ("PyTuple_Size", "PyObject_Vectorcall"):
+        declare(module, name)
+    return _CALL.substitute(
+        list=instance,
+        known=instance + WORD,
+        keeper=instance + 2 * WORD,
+        nargs=offset(HEADER, "nargs"),
+        decide=offset(KNOWN, "decide"),
+        missed=_MISSED,
+    )

@@ -1,0 +1,478 @@
+"""Writing programs: what an entry checks before a call, as a table for machine code.
+
+See `wengert.compile.program` for the table. Whatever the table cannot say in words of memory and
+items of dicts is said by a Python function that the machine code calls. There is no program for an
+entry that does more around its call than can be said at all: then each call goes through Python.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import types
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wengert.ad.call import Refusal, Refused
+from wengert.compile import objects, program
+from wengert.compile import threads as pool
+from wengert.compile.arguments import hooks_of
+from wengert.compile.objects import Slots
+from wengert.compile.program import ANY, ARGUMENT, HEADER, LEAF, NO, PLACE, RECORD, WORD, WORDS, YES
+from wengert.compile.settings import SETTINGS
+from wengert.graph.dtypes import DEFAULTS, Array
+from wengert.graph.mode import THREAD
+from wengert.graph.variable import Aval, Leaf, Variable
+from wengert.tensor import pytree
+from wengert.tensor.effects import Setting, structure
+from wengert.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from wengert.compile.entry import Captured, Entry, Home
+    from wengert.compile.reach import Read
+
+_LISTS = {
+    "words": WORDS,
+    "arguments": ARGUMENT,
+    "tensors": RECORD,
+    "grads": RECORD,
+    "places": PLACE,
+    "results": RECORD,
+    "leaves": LEAF,
+}
+_PLAIN = objects.CONTIGUOUS | objects.ALIGNED
+_OWN = _PLAIN | objects.OWNED | objects.WRITEABLE
+_NUMBERS = (float, int, bool)
+_CONSTANT = (*_NUMBERS[1:], str, bytes, types.NoneType)
+"""Types of arguments of which one object is one value."""
+
+_LONG = 30_000
+"""From how many nanoseconds on a call lets other threads use the interpreter."""
+
+_MOST = 2000
+"""How many addresses and numbers a call may collect, which it does on the stack."""
+
+_SMALL = 1 << 16
+"""The size of a result, in bytes, up to which its memory is kept for the next call."""
+
+
+class _Unsaid(Exception):
+    """An entry does something that no program says."""
+
+
+class Program:
+    """A program in memory, and all that its addresses point to.
+
+    Attributes
+    ----------
+    memory : ndarray of int64
+        The program.
+    """
+
+    __slots__ = ("_held", "_now", "_words", "memory")
+
+    def __init__(self, memory: Array, held: list[Any], words: int) -> None:
+        self.memory = memory
+        self._held = held
+        self._words = words
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Let the program hold for this thread, and for what was announced up to now."""
+        mode, version = THREAD.now, structure.version
+        slots = _slots()
+        self._now = mode, version
+        self.memory[HEADER.index("thread")] = objects.thread_id()
+        first = self.memory[self._words : self._words + 3 * len(WORDS)].reshape(3, len(WORDS))
+        first[:, 0] = (
+            id(mode) + slots.mode_trace,
+            id(mode) + slots.recording,
+            id(structure) + slots.version,
+        )
+        first[2, 1] = id(version)
+
+
+def program_of(entry: Entry, args: Sequence[Any], leaves: Sequence[Any]) -> Program | None:
+    """Return the program of `entry` for positional arguments like `args`; None if there is none.
+
+    Parameters
+    ----------
+    entry : Entry
+        It has just run for these arguments.
+    args, leaves : sequence
+        The arguments, and the leaves of them.
+    """
+    given = [arg for arg in args if arg is not None]
+    flat = len(given) == len(leaves) and all(map(operator.is_, given, leaves))
+    if objects.slots() is None or not flat:
+        return None
+    try:
+        return _Writer(entry, args, leaves).written()
+    except _Unsaid:
+        return None
+
+
+def _slots() -> Slots:
+    slots = objects.slots()
+    assert slots is not None
+    return slots
+
+
+class _Writer:
+    """A program that is being written."""
+
+    def __init__(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Any]) -> None:
+        self.entry = entry
+        self.slots = _slots()
+        self.args, self.leaves = args, leaves
+        self.recording = THREAD.now.recording
+        self.held: list[Any] = [entry.graph]
+        self.header = dict.fromkeys(HEADER, 0)
+        self.lists: dict[str, list[list[int]]] = {name: [] for name in _LISTS}
+        self.renewals: list[_Renewal] = []
+        self.places = [place for place, arg in enumerate(args) if arg is not None]
+        """For each leaf, which argument it is."""
+        self.grad_rules: dict[int, int] = {}
+
+    def written(self) -> Program:
+        """Return the program."""
+        entry = self.entry
+        recorded = self.recording and entry.differentiable
+        if entry.stores or entry.same or (recorded and entry.obstacle is None):
+            raise _Unsaid
+        self._modes()
+        self._places()
+        self._settings()
+        self._effects()
+        self._grads_known()
+        self._arguments()
+        self._tensors()
+        refuses = recorded and entry.obstacle is not None
+        self._results(Refusal(entry.results, entry.obstacle or "") if refuses else None)
+        self._leaves()
+        return self._laid_out()
+
+    # Words and places outside
+
+    def _word(self, owner: Any, at: int, expected: int, same: bool = True) -> None:
+        self.held.append(owner)
+        self.lists["words"].append([id(owner) + at, expected, int(same)])
+
+    def _keep(self, value: Any) -> int:
+        """Return the address of an object, which the program keeps alive."""
+        self.held.append(value)
+        return id(value)
+
+    def _modes(self) -> None:
+        slots = self.slots
+        self._word(THREAD.now, slots.mode_trace, id(None))
+        self._word(THREAD.now, slots.recording, id(self.recording))
+        self._word(structure, slots.version, id(structure.version))
+        self._word(SETTINGS, slots.enabled, id(True))
+        self._word(DEFAULTS, slots.default, self._keep(DEFAULTS.float))
+        for owner, name, value in self.entry.modes:
+            self._place(program.ITEM, vars(owner), name, value)
+
+    def _place(self, kind: int, holder: Any, key: Any, value: Any = None) -> None:
+        where = key if kind == program.ELEMENT else self._keep(key)
+        self.lists["places"].append([kind, self._keep(holder), where, self._keep(value), 0])
+
+    def _call(self, kind: int, read: Callable[[], Any], value: Any) -> None:
+        self.header["calls"] = 1
+        self._place(kind, read, None, value)
+
+    def _places(self) -> None:
+        for place in self.entry.held.places:
+            self._held_place(place.read, place.value)
+        for container, size in self.entry.held.sizes:
+            if type(container).__len__ in (dict.__len__, list.__len__):
+                self._word(container, objects.SIZE, size)
+            else:
+                self._call(program.EQUAL, functools.partial(len, container), size)
+
+    def _held_place(self, read: Read, value: Any) -> None:
+        holder, key = read.args
+        if read.func is getattr and isinstance(holder, types.CellType):
+            self._word(holder, self.slots.content, self._keep(value))
+        elif read.func is operator.getitem and _is_plain_dict(holder, key):
+            self._place(program.ITEM, holder, key, value)
+        elif read.func is operator.getitem and type(holder) is list:
+            self._place(program.ELEMENT, holder, key, value)
+        else:
+            self._call(program.CALLED, read, value)
+
+    def _settings(self) -> None:
+        for guard in self.entry.guards:
+            read = guard.read
+            if (setting := _number(read, bool)) and type(guard.value) is bool:
+                self._place(program.TRUTH, setting.holder, setting.key)
+                self.lists["places"][-1][3] = int(guard.value)
+            else:
+                self._call(program.EQUAL, read, guard.value)
+        first = len(self.entry.sources)
+        for number, read in enumerate(self.entry.hypers):
+            if setting := _number(read, float):
+                self._place(program.READING, setting.holder, setting.key)
+            else:
+                self._call(program.NUMBER_CALLED, read, None)
+            self.lists["places"][-1][3:] = [self._number(), first + number]
+
+    def _number(self) -> int:
+        """Return a place among the numbers that a call reads."""
+        self.header["numbers"] += 1
+        return self.header["numbers"] - 1
+
+    # Arguments and tensors
+
+    def _arguments(self) -> None:
+        first = {id(leaf): place for place, leaf in reversed(list(enumerate(self.leaves)))}
+        for index, arg in enumerate(self.args):
+            if isinstance(arg, Tensor):
+                same = self.places[first[id(arg)]]
+                if same != index:
+                    self.lists["arguments"].append([program.SAME, index, same, 0])
+            elif type(arg) is float:
+                source = self.entry.sources.index(self.places.index(index))
+                self.lists["arguments"].append([program.NUMBER, index, self._number(), source])
+            elif type(arg) in _CONSTANT:
+                self.lists["arguments"].append([program.STATIC, index, self._keep(arg), 0])
+            elif type(arg) is not np.ndarray:
+                raise _Unsaid
+
+    def _grads_known(self) -> None:
+        """Say which tensors must have a gradient or none, but for the arguments' (see `_where`)."""
+        known = [*self.entry.grads_known]
+        known += [
+            (e.home, False) for e in self.entry.effects if e.home.is_grad and e.output is None
+        ]
+        for home, has in known:
+            if isinstance(home.cell, int):
+                self.grad_rules[home.cell] = NO if has else YES
+            elif isinstance(home.cell, functools.partial):
+                raise _Unsaid
+            else:
+                self._word(home.cell, self.slots.grad, id(None), same=not has)
+
+    def _effects(self) -> None:
+        outputs = len(self.entry.sources) + len(self.entry.hypers)
+        for effect in self.entry.effects:
+            if effect.requires_grad is not None or isinstance(effect.home.cell, functools.partial):
+                raise _Unsaid
+            if effect.output is None or effect.donor is not None:
+                continue
+            if not effect.home.is_grad:
+                raise _Unsaid
+            record = self._array(self.entry.graph.outputs[effect.output].aval, _OWN)
+            record["place"] = outputs + effect.output
+            record.update(kind=id(Variable), requires=id(False), **self._where(effect.home))
+            self._add("grads", record)
+
+    def _where(self, home: Home) -> dict[str, int]:
+        if isinstance(home.cell, int):
+            return {"given": 1, "where": self.places[home.cell]}
+        return {"given": 0, "where": self._keep(home.cell)}
+
+    def _tensors(self) -> None:
+        entry = self.entry
+        taken_over = {donor: output for output, donor in entry.donors.items()}
+        outputs = len(entry.sources) + len(entry.hypers)
+        records: list[tuple[bool, dict[str, int]]] = []
+        for place, source in enumerate(entry.sources):
+            moves = not isinstance(source, int) and source.home.moves
+            if not isinstance(source, int):
+                record = self._tensor(source, place in entry.donated)
+            elif type(leaf := self.leaves[source]) is np.ndarray:
+                record = self._array(Aval(leaf.shape, leaf.dtype), _PLAIN)
+                record.update(given=1, plain=1, where=self.places[source])
+            else:
+                continue  # a float
+            output = taken_over.get(place)
+            record.update(place=place, out=-1 if output is None else outputs + output)
+            records.append((moves, record))
+        for _, record in sorted(records, key=operator.itemgetter(0)):
+            self._add("tensors", record)
+
+    def _tensor(self, captured: Captured, donated: bool) -> dict[str, int]:
+        home = captured.home
+        if isinstance(home.cell, functools.partial):
+            raise _Unsaid
+        record = self._array(captured.aval, _OWN if donated else _PLAIN)
+        record.update(self._where(home), exclusive=int(donated), moving=int(home.moves))
+        record["requires"] = id(captured.requires_grad)
+        tensor = home.tensor(self.leaves)
+        if home.moves:
+            record["kind"] = self._keep(type(tensor))
+        if home.is_grad:
+            record["through"] = 1
+        elif isinstance(home.cell, int):
+            record["leaf"] = YES if isinstance(tensor._variable, Leaf) else NO
+            record["grad"] = self.grad_rules.get(home.cell, ANY)
+            record["hooks"] = YES if captured.requires_grad else ANY
+            if captured.requires_grad and hooks_of(tensor._variable):
+                raise _Unsaid
+        if self.recording and captured.requires_grad:
+            record["leaf"] = YES
+        return record
+
+    def _array(self, aval: Any, flags: int) -> dict[str, int]:
+        """Return a record of what an array must be."""
+        record = dict.fromkeys(RECORD, 0)
+        lengths = np.array(aval.shape, np.int64)
+        self.held.append(lengths)
+        record.update(
+            rank=len(aval.shape), lengths=lengths.ctypes.data, dtype=self._keep(aval.dtype)
+        )
+        record["flags"] = flags
+        return record
+
+    def _add(self, name: str, record: dict[str, int]) -> None:
+        self.lists[name].append([record[word] for word in RECORD])
+
+    # Results
+
+    def _results(self, refusal: Refusal | None) -> None:
+        first = len(self.entry.sources) + len(self.entry.hypers)
+        for place, output in zip(self.entry.shown, self.entry.results.outputs, strict=True):
+            refused = refusal if output.requires_grad else None
+            record = self._array(output.aval, _OWN)
+            renewal = _Renewal(output.aval.shape, output.aval.dtype, refused)
+            self.renewals.append(renewal)
+            record.update(
+                place=first + place,
+                kind=id(Variable if refused is None else Refused),
+                requires=id(refused is not None),
+                stamped=int(refused is not None),
+                renew=self._keep(renewal),
+            )
+            self._add("results", record)
+
+    def _leaves(self) -> None:
+        """Say how the result is put together, by trying it on marks."""
+        leaves, spec = self.entry.result_leaves, self.entry.result_spec
+        marks = [object() for _ in leaves]
+        made = pytree.unflatten(spec, marks)
+        self.header["form"] = program.TUPLE
+        if made is None or (len(marks) == 1 and made is marks[0]):
+            self.header["form"], parts = program.SINGLE, [made]
+        elif type(made) is tuple and all(part is None or part in marks for part in made):
+            parts = [*made]
+        else:
+            self.header["form"], parts = program.OTHER, marks
+            self.header["assemble"] = self._keep(_Assemble(spec))
+        known = dict(zip(map(id, marks), leaves, strict=True))
+        for part in parts:
+            self.lists["leaves"].append(self._leaf(known.get(id(part))))
+
+    def _leaf(self, leaf: Any) -> list[int]:
+        from wengert.compile.entry import Number, Static
+
+        if isinstance(leaf, Number):
+            raise _Unsaid
+        if isinstance(leaf, int):
+            return [0, leaf]
+        return [self._keep(leaf.value if isinstance(leaf, Static) else None), 0]
+
+    # Memory
+
+    def _laid_out(self) -> Program:
+        run, header = self.entry.run, self.header
+        starts, total = {}, len(HEADER)
+        for name, table in _LISTS.items():
+            starts[name] = total
+            total += len(table) * len(self.lists[name])
+        memory = np.zeros(total, np.int64)
+        base = memory.ctypes.data
+        for name, start in starts.items():
+            header[name], header[f"{name}_at"] = len(self.lists[name]), base + WORD * start
+        wanted = run.threads - 1
+        header.update(
+            nargs=len(self.args),
+            control=run.control_address,
+            run=run.run_address,
+            helpers=wanted,
+            summon=self._keep(functools.partial(pool.summon, run, wanted)),
+            long=int(run.nanoseconds > _LONG),
+            fail=self._keep(_Failure(run, memory)),
+            pointers=len(self.entry.graph.inputs) + len(self.entry.graph.outputs),
+        )
+        if header["pointers"] + header["numbers"] > _MOST:
+            raise _Unsaid
+        words = [header[name] for name in HEADER]
+        for name in _LISTS:
+            words += [word for record in self.lists[name] for word in record]
+        memory[:] = words
+        for number, renewal in enumerate(self.renewals):
+            at = starts["results"] + number * len(RECORD) + RECORD.index("first")
+            renewal.homes = memory[at : at + 2]
+        return Program(memory, self.held, starts["words"])
+
+
+def _is_plain_dict(holder: Any, key: Any) -> bool:
+    """Tell whether reading an item runs no Python code."""
+    return (
+        isinstance(holder, dict)
+        and type(holder).__getitem__ is dict.__getitem__
+        and type(key) is str
+    )
+
+
+def _number(read: Any, meaning: type) -> Setting | None:
+    """Return a setting that is the number, or the truth, of an item that is a Python number."""
+    if (
+        isinstance(read, Setting)
+        and read.meaning is meaning
+        and _is_plain_dict(read.holder, read.key)
+        and type(read.holder.get(read.key)) in _NUMBERS
+    ):
+        return read
+    return None
+
+
+class _Renewal:
+    """Makes the tensors of one result; remembers two small ones, which take turns."""
+
+    __slots__ = ("_kept", "_make", "homes")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, refusal: Refusal | None) -> None:
+        self._make = functools.partial(np.empty, shape, dtype), refusal
+        self._kept: list[Tensor | None] = [None, None]
+        self.homes: Array
+
+    def __call__(self) -> Tensor:
+        """Return a new tensor, and remember it in place of the older one."""
+        make, refusal = self._make
+        array = make()
+        tensor = Tensor(Variable(array) if refusal is None else Refused(array, refusal))
+        if array.nbytes <= _SMALL:
+            self._kept = [tensor, self._kept[0]]
+            self.homes[:] = [0 if kept is None else id(kept) for kept in self._kept]
+        return tensor
+
+
+class _Assemble:
+    """Puts the leaves of a result together."""
+
+    __slots__ = ("_spec",)
+
+    def __init__(self, spec: Any) -> None:
+        self._spec = spec
+
+    def __call__(self, *leaves: Any) -> Any:
+        """Return the container of the leaves."""
+        return pytree.unflatten(self._spec, leaves)
+
+
+class _Failure:
+    """Raises the error that the machine code has reported."""
+
+    __slots__ = ("_memory", "_run")
+
+    def __init__(self, run: Any, memory: Array) -> None:
+        self._run = run
+        self._memory = memory
+
+    def __call__(self) -> None:
+        """Raise it."""
+        self._run.fail(int(self._memory[HEADER.index("status")]))
