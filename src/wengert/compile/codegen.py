@@ -1,21 +1,26 @@
-"""From kernels to the assembly of one module: functions of bounded size, in phases."""
+"""From kernels to the assembly of one module: a function for each kernel, called in phases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wengert.compile.arrays import Buffer, Strided
 from wengert.compile.ir import Function, Module
-from wengert.compile.kernels import Kernel
+from wengert.compile.kernel import Kernel
+from wengert.compile.layout import ARENA, TABLE
+from wengert.compile.machine import Machine
 from wengert.compile.tickets import Phase, add_runtime
 
-LOOPS = 64
-"""About how many loops a function has at most: code generation is not linear in its length."""
-
-_PARAMETERS = ("ptr %control", "i64 %chunk")
+CALLS = 256
+"""How many kernels one function calls at most: code generation is not linear in its length."""
 
 
 def generate(
-    kernels: Sequence[Kernel], pointers: int, attributes: str, pause: tuple[str, str] | None
+    kernels: Sequence[Kernel],
+    pointers: int,
+    machine: Machine,
+    attributes: str,
+    pause: tuple[str, str] | None,
 ) -> tuple[Module, list[Phase]]:
     """Return the module that runs `kernels`, and the phases of its work.
 
@@ -25,15 +30,17 @@ def generate(
         In execution order, with their memory assigned.
     pointers : int
         How many inputs and outputs there are.
+    machine : Machine
+        What the code is for.
     attributes, pause : str
         See `llvm`.
     """
-    module = Module()
+    module = Module(machine)
     module.set_attributes(attributes)
     phases: list[Phase] = []
     for run in _runs(kernels):
-        names = _emit(module, run, f"phase{len(phases)}")
-        phases.append(Phase(names, run[0].grid.chunks))
+        parts = [run[i : i + CALLS] for i in range(0, len(run), CALLS)]
+        phases.append(Phase(tuple(_calls(module, part) for part in parts), run[0].grid.chunks))
     add_runtime(module, phases, pointers, pause)
     return module, phases
 
@@ -50,16 +57,25 @@ def _runs(kernels: Sequence[Kernel]) -> list[list[Kernel]]:
     return runs
 
 
-def _emit(module: Module, kernels: list[Kernel], name: str) -> tuple[str, ...]:
-    names: list[str] = []
-    function: Function | None = None
+def _calls(module: Module, kernels: Sequence[Kernel]) -> str:
+    """Return the name of a function that runs one chunk of `kernels`, one after the other."""
+    caller = Function(module)
     for kernel in kernels:
-        if function is None or function.loops >= LOOPS:
-            if function is not None:
-                module.define(function)
-            names.append(f"{name}_{len(names)}")
-            function = Function(module, names[-1], _PARAMETERS)
+        function = Function(module)
         kernel.emit(function, 0 if kernel.grid.chunks == 1 else "%chunk")
-    assert function is not None
-    module.define(function)
-    return tuple(names)
+        name = module.define(function)
+        pointers = [f"ptr {_address(caller, array)}" for array in function.arrays]
+        arguments = ", ".join(("ptr %control", *pointers, "i64 %chunk"))
+        caller.do(f"call void @{name}({arguments})")
+    return module.define(caller)
+
+
+def _address(function: Function, array: Strided) -> str:
+    """Return the address of the first element of an array, from the control block."""
+    assert isinstance(array.base, Buffer)
+    home = array.base.home
+    at = ARENA if home.place == "arena" else TABLE + 8 * home.slot
+    cell = function.once(f"getelementptr i8, ptr %control, i64 {at}")
+    start = function.once(f"load ptr, ptr {cell}")
+    offset = array.offset * array.dtype.itemsize + (home.offset if home.place == "arena" else 0)
+    return function.once(f"getelementptr i8, ptr {start}, i64 {offset}") if offset else start

@@ -40,11 +40,26 @@ class Lanes:
     """The scalar operations on values of `width` lanes (see `ops.lowering.Expressions`).
 
     Elementwise code carries no fast-math flag, so the width never changes a result.
+
+    Attributes
+    ----------
+    function : Function
+        Where the code goes.
+    width : int
+        How many lanes there are.
+    mask : str or None
+        The lanes that are in use; None: all. The others compute something that nobody stores.
+    used : int or None
+        How many are in use, if that is known.
     """
 
-    def __init__(self, function: Function, width: int = 1) -> None:
+    def __init__(
+        self, function: Function, width: int = 1, mask: str | None = None, used: int | None = None
+    ) -> None:
         self.function = function
         self.width = width
+        self.mask = mask
+        self.used = used
 
     def _type(self, dtype: DType) -> str:
         return vector(scalar_type(dtype), self.width)
@@ -70,6 +85,14 @@ class Lanes:
         if self.width == 1:
             return x.text
         return self.function.value(f"extractelement {self._type(x.dtype)} {x.text}, i64 {place}")
+
+    def some(self, x: Lane, first: int, count: int) -> Lane:
+        """Return `count` neighbouring lanes of `x`, as a value of so many lanes."""
+        kind, places = self._type(x.dtype), ", ".join(f"i32 {first + i}" for i in range(count))
+        if count == 1:
+            return Lane(self.lane(x, first), x.dtype)
+        shuffle = f"shufflevector {kind} {x.text}, {kind} poison, <{count} x i32> <{places}>"
+        return self._emit(shuffle, x.dtype)
 
     def gather(self, scalars: list[str], dtype: DType) -> Lane:
         """Return a value whose lanes are `scalars`."""
@@ -241,7 +264,7 @@ class Lanes:
         self.function.do(f"store {kind} {text}, ptr {address}")
 
     def _offset(self, array: Strided, index: tuple[Operand, ...]) -> Lane:
-        total = self.constant(array.offset, INT64)
+        total = self.constant(0, INT64)
         for i, stride in zip(index, array.strides, strict=True):
             place = self.cast(i, INT64) if isinstance(i, Lane) else self.constant(i, INT64)
             total = self.add(total, place if stride == 1 else self.mul(place, stride))
@@ -254,6 +277,8 @@ class Lanes:
         if (error, failure) not in failures:
             failures.append((error, failure))
         text = condition.text
+        if self.mask is not None:
+            text = self.where(Lane(self.mask, BOOL), condition, self.constant(True, BOOL)).text
         if self.width > 1:
             kind = self._type(BOOL)
             name = f"llvm.vector.reduce.and.v{self.width}i1"
