@@ -18,251 +18,56 @@ from string import Template
 from typing import Any
 
 from wengert.compile import layout, objects, program
+from wengert.compile.callcheck import (
+    CHECKED,
+    arguments,
+    check,
+    fits,
+    grads,
+    keep_number,
+    pristine,
+    tensors,
+    words,
+)
 from wengert.compile.expecting import Expecting, Piece, declare
 from wengert.compile.ir import Module
+from wengert.compile.machine import Machine
 from wengert.compile.objects import Slots
 from wengert.compile.program import (
-    ARGUMENT,
     HEADER,
     KNOWN,
     LEAF,
     PLACE,
     RECORD,
     WORD,
-    WORDS,
     offset,
 )
 from wengert.compile.tickets import BUSY
 
 _NOT_EQUAL = 3
-_COUNT = 0  # of references, which stands first in an object
 _MISSED = "inttoptr (i64 1 to ptr)"
 
 
-def call_code(slots: Slots, instance: int) -> Module:
+def call_code(machine: Machine, slots: Slots, instance: int) -> Module:
     """Return the module with the function ``call``.
 
     Parameters
     ----------
+    machine : Machine
+        What the code is for.
     slots : Slots
         Where objects keep things.
     instance : int
         Where a callable keeps the address of its list of programs; those of the table of known
         objects, and of what keeps the programs alive, follow.
     """
-    module = Module()
-    parts = [
-        _fits(module),
-        _pristine(module, slots),
-        _words(module),
-        _arguments(module),
-        _tensors(module, slots),
-        _grads(module, slots),
-        _check(module),
-        _places(module),
-        _results(module, slots),
-        _ready(module),
-        _finish(module),
-        _attempt(module),
-    ]
-    for part in parts:
-        module.define(part)
+    module = Module(machine)
+    for part in (fits, words, arguments, check, _places, _ready, _finish, _attempt):
+        part(module).close()
+    for reading in (pristine, tensors, grads, _results):
+        reading(module, slots).close()
     module.add_text("call", _call(module, instance))
     return module
-
-
-def _fits(module: Module) -> Expecting:
-    """Tell whether an array is as a record says."""
-    code = Expecting(module, "fits", "array record objects")
-    code.same(code.load("%array", objects.TYPE), code.known("array"))
-    code.same(code.load("%array", objects.DTYPE), code.field("%record", "dtype", "ptr"))
-    flags = code.field("%record", "flags", "i32")
-    found = code.load("%array", objects.FLAGS, "i32")
-    code.same(code.value(f"and i32 {found}, {flags}"), flags, "i32")
-    code.same(code.load("%array", objects.RANK, "i32"), code.field("%record", "rank", "i32"), "i32")
-    lengths = code.load("%array", objects.LENGTHS)
-    wanted = code.field("%record", "lengths", "ptr")
-
-    def axis(index: str | int, _: list[str]) -> None:
-        length = code.load(code.at(lengths, index), 0, "i64")
-        code.same(length, code.load(code.at(wanted, index), 0, "i64"), "i64")
-
-    code.loop(0, code.field("%record", "rank"), 1, axis)
-    return code
-
-
-def _pristine(module: Module, slots: Slots) -> Expecting:
-    """Tell whether a tensor is as calls return it, but for its values, and is held once."""
-    code = Expecting(module, "pristine", "tensor record objects")
-    code.expect(code.equal("%tensor", "null"), False)
-    none = code.known("none")
-    code.same(code.load("%tensor", _COUNT, "i32"), 1, "i32")
-    code.same(code.load("%tensor", objects.TYPE), code.known("tensor"))
-    code.same(code.load("%tensor", slots.weak), "null")
-    code.same(code.load("%tensor", slots.grad), none)
-    variable = code.load("%tensor", slots.variable)
-    code.same(code.load(variable, _COUNT, "i32"), 1, "i32")
-    code.same(code.load(variable, objects.TYPE), code.field("%record", "kind", "ptr"))
-    code.same(code.load(variable, slots.requires_grad), code.field("%record", "requires", "ptr"))
-    code.same(code.load(variable, slots.op), none)
-    for unset in (slots.weak_variable, slots.hooks, slots.name, slots.trace):
-        code.same(code.load(variable, unset), "null")
-    array = code.load(variable, slots.value)
-    code.same(code.load(array, _COUNT, "i32"), 1, "i32")
-    code.expect(code.ask("fits", array, "record", "objects"))
-    return code
-
-
-def _words(module: Module) -> Expecting:
-    """Tell whether the thread, and words in memory, are those that the program was made for."""
-    code = Expecting(module, "words", "program")
-    thread = code.call("PyThreadState_GetID", code.call("PyThreadState_Get"))
-    code.same(thread, code.header("thread"), "i64")
-
-    def word(record: str, _: str) -> None:
-        address = code.field(record, "address", "ptr", WORDS)
-        expected = code.field(record, "expected", "i64", WORDS)
-        is_equal = code.equal(code.load(address, 0, "i64"), expected, "i64")
-        wanted = code.is_set(code.field(record, "same", "i64", WORDS))
-        code.same(is_equal, wanted, "i1")
-
-    code.each("words", WORDS, word)
-    return code
-
-
-def _arguments(module: Module) -> Expecting:
-    """Tell whether the arguments that are no arrays are as they were; read the floats."""
-    code = Expecting(module, "arguments", "program args pointers numbers objects")
-
-    def argument(record: str, _: str) -> None:
-        index = code.field(record, "index", "i64", ARGUMENT)
-        value = code.field(record, "value", "i64", ARGUMENT)
-        given = code.load(code.at("%args", index))
-
-        def static() -> None:
-            code.same(code.value(f"ptrtoint ptr {given} to i64"), value, "i64")
-
-        def number() -> None:
-            code.same(code.load(given, objects.TYPE), code.known("float"))
-            place = code.field(record, "place", "i64", ARGUMENT)
-            _keep_number(code, code.call("PyFloat_AsDouble", given), value, place)
-
-        def same() -> None:
-            code.same(given, code.load(code.at("%args", value)))
-
-        kinds = {program.STATIC: static, program.NUMBER: number, program.SAME: same}
-        code.switch(code.field(record, "kind", "i64", ARGUMENT), kinds)
-
-    code.each("arguments", ARGUMENT, argument)
-    return code
-
-
-def _keep_number(code: Expecting, number: str, slot: str, place: str) -> None:
-    """Put a number where the machine code finds it."""
-    home = code.at("%numbers", slot)
-    code.store(number, home, 0, "double")
-    code.store(home, code.at("%pointers", place))
-
-
-def _found(code: Expecting, record: str) -> str:
-    """Return the object that a record starts at: an argument or a tensor."""
-    where = code.field(record, "where")
-    return code.choose(
-        code.is_set(code.field(record, "given")),
-        lambda: code.load(code.at("%args", where)),
-        lambda: code.value(f"inttoptr i64 {where} to ptr"),
-    )
-
-
-def _tensors(module: Module, slots: Slots) -> Expecting:
-    """Tell whether the tensors that are read are as they were; collect addresses."""
-    code = Expecting(module, "tensors", "program args pointers arrays seen objects")
-
-    def tensor(record: str, number: str) -> None:
-        base = _found(code, record)
-        array = code.choose(
-            code.is_set(code.field(record, "plain")),
-            lambda: base,
-            lambda: _array_of(code, slots, record, number, base),
-        )
-        code.expect(code.ask("fits", array, record, "objects"))
-        code.store(array, code.at("%arrays", number))
-        data = code.load(array, objects.DATA)
-        code.store(data, code.at("%pointers", code.field(record, "place")))
-        out = code.field(record, "out")
-        taken_over = code.value(f"icmp sge i64 {out}, 0")
-        code.when(taken_over, lambda: code.store(data, code.at("%pointers", out)))
-
-    code.each("tensors", RECORD, tensor)
-    return code
-
-
-def _array_of(code: Expecting, slots: Slots, record: str, number: str, base: str) -> str:
-    """Return the array of a tensor, having checked all but the array."""
-    none = code.known("none")
-    tensor = code.choose(
-        code.is_set(code.field(record, "through")),
-        lambda: code.load(base, slots.grad),
-        lambda: base,
-    )
-    kind = code.field(record, "kind", "ptr")
-    any_kind = code.equal(kind, "null")
-    is_kind = code.equal(code.load(tensor, objects.TYPE), kind)
-    code.expect(code.value(f"or i1 {any_kind}, {is_kind}"))
-    code.store(tensor, code.at("%seen", number))
-    moving = code.field(record, "moving")
-
-    def apart(index: str | int, _: list[str]) -> None:
-        code.expect(code.equal(tensor, code.load(code.at("%seen", index))), False)
-
-    code.loop(0, code.value(f"mul i64 {moving}, {number}"), 1, apart)
-    has_none = code.equal(code.load(tensor, slots.grad), none)
-    code.expect_as_asked(code.field(record, "grad"), has_none)
-    variable = code.load(tensor, slots.variable)
-    is_leaf = code.equal(code.load(variable, objects.TYPE), code.known("leaf"))
-    code.expect_as_asked(code.field(record, "leaf"), is_leaf)
-    code.same(code.load(variable, slots.requires_grad), code.field(record, "requires", "ptr"))
-    no_hooks = code.equal(code.load(variable, slots.hooks), "null")
-    code.expect_as_asked(code.field(record, "hooks"), no_hooks)
-    array = code.load(variable, slots.value)
-
-    def exclusive() -> None:
-        for held in (variable, array):
-            code.same(code.load(held, _COUNT, "i32"), 1, "i32")
-        code.same(code.load(variable, slots.op), none)
-
-    code.when(code.is_set(code.field(record, "exclusive")), exclusive)
-    return array
-
-
-def _grads(module: Module, slots: Slots) -> Expecting:
-    """Tell whether the gradients to overwrite are held by their tensors alone."""
-    code = Expecting(module, "grads", "program args pointers arrays objects")
-    before = code.header("tensors")
-
-    def grad(record: str, number: str) -> None:
-        tensor = code.load(_found(code, record), slots.grad)
-        code.expect(code.ask("pristine", tensor, record, "objects"))
-        array = code.load(code.load(tensor, slots.variable), slots.value)
-        code.store(array, code.at("%arrays", code.add(before, number)))
-        data = code.load(array, objects.DATA)
-        code.store(data, code.at("%pointers", code.field(record, "place")))
-
-    code.each("grads", RECORD, grad)
-    return code
-
-
-_CHECKED = "program args pointers numbers arrays seen objects"
-
-
-def _check(module: Module) -> Expecting:
-    """Tell whether all is as it was, as far as can be told without calling Python."""
-    code = Expecting(module, "check", _CHECKED)
-    code.expect(code.ask("words", "program"))
-    code.expect(code.ask("arguments", *["program", "args", "pointers", "numbers", "objects"]))
-    code.expect(code.ask("tensors", *["program", "args", "pointers", "arrays", "seen", "objects"]))
-    code.expect(code.ask("grads", *["program", "args", "pointers", "arrays", "objects"]))
-    return code
 
 
 def _places(module: Module) -> Expecting:
@@ -270,69 +75,71 @@ def _places(module: Module) -> Expecting:
     code = Expecting(module, "places", "program pointers numbers objects")
 
     def place(record: str, _: str) -> None:
-        holder = code.field(record, "holder", "ptr", PLACE)
-        value = code.field(record, "value", "i64", PLACE)
-        expected = code.field(record, "value", "ptr", PLACE)
-
-        def item() -> str:
-            key = code.field(record, "key", "ptr", PLACE)
-            found = code.call("PyDict_GetItemWithError", holder, key)
-            code.expect(code.equal(found, "null"), False)
-            return found
-
-        def returned() -> str:
-            found = code.call("PyObject_CallNoArgs", holder)
-            code.expect(code.equal(found, "null"), False)
-            return found
-
-        def element() -> None:
-            index = code.field(record, "key", "i64", PLACE)
-            code.same(code.call("PyList_GetItem", holder, index), expected)
-
-        def truth() -> None:
-            found = item()
-            _expect_number(code, found)
-            code.same(
-                code.call("PyObject_IsTrue", found), code.value(f"trunc i64 {value} to i32"), "i32"
-            )
-
-        def reading() -> None:
-            found = item()
-            _expect_number(code, found)
-            _read_number(code, record, code.call("PyFloat_AsDouble", found))
-
-        def called() -> None:
-            found = returned()
-            code.call("Py_DecRef", found)
-            code.same(found, expected)
-
-        def equal() -> None:
-            found = returned()
-            differs = code.call("PyObject_RichCompareBool", found, expected, str(_NOT_EQUAL))
-            code.call("Py_DecRef", found)
-            code.same(differs, 0, "i32")
-
-        def number_called() -> None:
-            found = returned()
-            number = code.call("PyFloat_AsDouble", found)
-            code.call("Py_DecRef", found)
-            _read_number(code, record, number)
-
-        code.switch(
-            code.field(record, "kind", "i64", PLACE),
-            {
-                program.ITEM: lambda: code.same(item(), expected),
-                program.ELEMENT: element,
-                program.TRUTH: truth,
-                program.READING: reading,
-                program.CALLED: called,
-                program.EQUAL: equal,
-                program.NUMBER_CALLED: number_called,
-            },
-        )
+        kinds = {
+            program.ITEM: lambda: code.same(_item(code, record), _expected(code, record)),
+            program.ELEMENT: lambda: code.same(_element(code, record), _expected(code, record)),
+            program.TRUTH: lambda: _truth(code, record),
+            program.READING: lambda: _reading(code, record),
+            program.CALLED: lambda: _called(code, record),
+            program.EQUAL: lambda: _equal(code, record),
+            program.NUMBER_CALLED: lambda: _number_called(code, record),
+        }
+        code.switch(code.field(record, "kind", "i64", PLACE), kinds)
 
     code.each("places", PLACE, place)
     return code
+
+
+def _expected(code: Expecting, record: str) -> str:
+    return code.field(record, "value", "ptr", PLACE)
+
+
+def _item(code: Expecting, record: str) -> str:
+    holder, key = (code.field(record, name, "ptr", PLACE) for name in ("holder", "key"))
+    return code.some(code.call("PyDict_GetItemWithError", holder, key))
+
+
+def _element(code: Expecting, record: str) -> str:
+    holder = code.field(record, "holder", "ptr", PLACE)
+    return code.call("PyList_GetItem", holder, code.field(record, "key", "i64", PLACE))
+
+
+def _truth(code: Expecting, record: str) -> None:
+    found = _item(code, record)
+    _expect_number(code, found)
+    truth = code.call("PyObject_IsTrue", found)
+    code.same(truth, code.field(record, "value", "i32", PLACE), "i32")
+
+
+def _reading(code: Expecting, record: str) -> None:
+    found = _item(code, record)
+    _expect_number(code, found)
+    _read_number(code, record, code.call("PyFloat_AsDouble", found))
+
+
+def _returned(code: Expecting, record: str) -> str:
+    return code.some(code.call("PyObject_CallNoArgs", code.field(record, "holder", "ptr", PLACE)))
+
+
+def _called(code: Expecting, record: str) -> None:
+    found = _returned(code, record)
+    code.call("Py_DecRef", found)
+    code.same(found, _expected(code, record))
+
+
+def _equal(code: Expecting, record: str) -> None:
+    found = _returned(code, record)
+    expected = _expected(code, record)
+    differs = code.call("PyObject_RichCompareBool", found, expected, str(_NOT_EQUAL))
+    code.call("Py_DecRef", found)
+    code.same(differs, 0, "i32")
+
+
+def _number_called(code: Expecting, record: str) -> None:
+    found = _returned(code, record)
+    number = code.call("PyFloat_AsDouble", found)
+    code.call("Py_DecRef", found)
+    _read_number(code, record, number)
 
 
 def _expect_number(code: Expecting, found: str) -> None:
@@ -352,7 +159,7 @@ def _read_number(code: Expecting, record: str, number: str) -> None:
 
     code.when(failed, look)
     slot, place = (code.field(record, name, "i64", PLACE) for name in ("value", "place"))
-    _keep_number(code, number, slot, place)
+    keep_number(code, number, slot, place)
 
 
 def _results(module: Module, slots: Slots) -> Expecting:
@@ -369,12 +176,12 @@ def _results(module: Module, slots: Slots) -> Expecting:
 
         tensor = _again(code, record, "first", second)
         code.store(tensor, code.at("%results", number))
-        code.expect(code.equal(tensor, "null"), False)
+        code.some(tensor)
         variable = code.load(tensor, slots.variable)
 
         def stamp() -> None:
             serial = code.call("PyIter_Next", code.known("serials"))
-            code.expect(code.equal(serial, "null"), False)
+            code.some(serial)
             before = code.load(variable, slots.serial)
             code.store(serial, variable, slots.serial)
             code.call("Py_DecRef", before)
@@ -400,18 +207,17 @@ def _again(code: Expecting, record: str, which: str, otherwise: Piece) -> str:
 
 def _ready(module: Module) -> Expecting:
     """Tell whether all is as it was; collect all that the machine code is given."""
-    code = Expecting(module, "ready", f"{_CHECKED} results")
+    code = Expecting(module, "ready", f"{CHECKED} results")
     renewed = code.words("1")
     code.store(code.header("calls"), renewed, 0, "i64")
-    checked = _CHECKED.split()
+    checked = CHECKED.split()
     code.expect(code.ask("check", *checked))
     helping = code.load(code.header("control", "ptr"), layout.HELPERS, "i64")
     wanted = code.header("helpers")
 
     def summon() -> None:
         code.store("1", renewed, 0, "i64")
-        done = code.call("PyObject_CallNoArgs", code.header("summon", "ptr"))
-        code.expect(code.equal(done, "null"), False)
+        done = code.some(code.call("PyObject_CallNoArgs", code.header("summon", "ptr")))
         code.call("Py_DecRef", done)
 
     code.when(code.value(f"icmp slt i64 {helping}, {wanted}"), summon)
@@ -441,8 +247,7 @@ def _finish(module: Module) -> Expecting:
         return code.choose(code.equal(value, "null"), result, static)
 
     def several() -> str:
-        made = code.call("PyTuple_New", code.header("leaves"))
-        code.expect(code.equal(made, "null"), False)
+        made = code.some(code.call("PyTuple_New", code.header("leaves")))
 
         def put(record: str, number: str) -> None:
             code.call("PyTuple_SetItem", made, number, leaf(record))

@@ -52,7 +52,7 @@ class Expecting(Function):
     name : str
         Its name.
     parameters : str
-        Their names; they are pointers, but for `nargs`.
+        Their names; they are pointers.
     result, success, failure : str
         The type of its result, what it returns at its end, and otherwise.
     """
@@ -66,14 +66,16 @@ class Expecting(Function):
         success: str = "true",
         failure: str = "false",
     ) -> None:
-        kinds = [f"{'i64' if p == 'nargs' else 'ptr'} %{p}" for p in parameters.split()]
-        super().__init__(module, name, kinds)
-        self._head = f"define {result} @{name}({', '.join(kinds)}) #0 {{"
+        super().__init__(module)
+        self._name = name
+        given = ", ".join(f"ptr %{parameter}" for parameter in parameters.split())
+        self._head = f"define internal {result} @{name}({given}) #0 {{"
         self._end = [f"  ret {result} {success}", "fail:", f"  ret {result} {failure}", "}"]
 
-    def text(self) -> str:
-        """Return the finished function."""
-        return "\n".join((self._head, "entry:", *self._lines, *self._end))
+    def close(self) -> None:
+        """Add the finished function to the module."""
+        text = "\n".join((self._head, "entry:", *self._lines, *self._end))
+        self.module.add_text(self._name, text)
 
     def new_label(self) -> str:
         """Return a name for a place to go on at."""
@@ -155,6 +157,11 @@ class Expecting(Function):
         go = self._new_label()
         self.branch(condition, *((go, "fail") if holds else ("fail", go)))
         self._begin(go)
+
+    def some(self, pointer: str) -> str:
+        """Return a pointer, unless it is null."""
+        self.expect(self.equal(pointer, "null"), False)
+        return pointer
 
     def same(self, one: str, other: str | int, kind: str = "ptr") -> None:
         """Return unless two values are equal."""

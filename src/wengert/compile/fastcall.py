@@ -91,14 +91,14 @@ class _Code:
 
     def __init__(self, kind: type) -> None:
         from wengert.compile.callcode import call_code
-        from wengert.compile.llvm import MachineCode, add_symbol
+        from wengert.compile.llvm import MachineCode, add_symbol, machine
 
         slots = objects.slots()
         assert slots is not None
         for name in API:
             function = getattr(ctypes.pythonapi, name)
             add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
-        self._code = MachineCode(call_code(slots, kind.__basicsize__ + WORD).text())
+        self._code = MachineCode(call_code(machine(), slots, kind.__basicsize__ + WORD).text())
         self._objects = {
             "none": None,
             "array": np.ndarray,

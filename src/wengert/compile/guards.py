@@ -21,6 +21,7 @@ from wengert.compile import threads as pool
 from wengert.compile.arguments import hooks_of
 from wengert.compile.objects import Slots
 from wengert.compile.program import ANY, ARGUMENT, HEADER, LEAF, NO, PLACE, RECORD, WORD, WORDS, YES
+from wengert.compile.renewal import Assembling, Failure, Renewal
 from wengert.compile.settings import SETTINGS
 from wengert.graph.dtypes import DEFAULTS, Array
 from wengert.graph.mode import THREAD
@@ -53,9 +54,6 @@ _LONG = 30_000
 
 _MOST = 2000
 """How many addresses and numbers a call may collect, which it does on the stack."""
-
-_SMALL = 1 << 16
-"""The size of a result, in bytes, up to which its memory is kept for the next call."""
 
 
 class _Unsaid(Exception):
@@ -131,7 +129,7 @@ class _Writer:
         self.held: list[Any] = [entry.graph]
         self.header = dict.fromkeys(HEADER, 0)
         self.lists: dict[str, list[list[int]]] = {name: [] for name in _LISTS}
-        self.renewals: list[_Renewal] = []
+        self.renewals: list[Renewal] = []
         self.places = [place for place, arg in enumerate(args) if arg is not None]
         """For each leaf, which argument it is."""
         self.grad_rules: dict[int, int] = {}
@@ -337,7 +335,7 @@ class _Writer:
         for place, output in zip(self.entry.shown, self.entry.results.outputs, strict=True):
             refused = refusal if output.requires_grad else None
             record = self._array(output.aval, _OWN)
-            renewal = _Renewal(output.aval.shape, output.aval.dtype, refused)
+            renewal = Renewal(output.aval.shape, output.aval.dtype, refused)
             self.renewals.append(renewal)
             record.update(
                 place=first + place,
@@ -360,7 +358,7 @@ class _Writer:
             parts = [*made]
         else:
             self.header["form"], parts = program.OTHER, marks
-            self.header["assemble"] = self._keep(_Assemble(spec))
+            self.header["assemble"] = self._keep(Assembling(spec))
         known = dict(zip(map(id, marks), leaves, strict=True))
         for part in parts:
             self.lists["leaves"].append(self._leaf(known.get(id(part))))
@@ -394,7 +392,7 @@ class _Writer:
             helpers=wanted,
             summon=self._keep(functools.partial(pool.summon, run, wanted)),
             long=int(run.nanoseconds > _LONG),
-            fail=self._keep(_Failure(run, memory)),
+            fail=self._keep(Failure(run, memory)),
             pointers=len(self.entry.graph.inputs) + len(self.entry.graph.outputs),
         )
         if header["pointers"] + header["numbers"] > _MOST:
@@ -428,51 +426,3 @@ def _number(read: Any, meaning: type) -> Setting | None:
     ):
         return read
     return None
-
-
-class _Renewal:
-    """Makes the tensors of one result; remembers two small ones, which take turns."""
-
-    __slots__ = ("_kept", "_make", "homes")
-
-    def __init__(self, shape: tuple[int, ...], dtype: Any, refusal: Refusal | None) -> None:
-        self._make = functools.partial(np.empty, shape, dtype), refusal
-        self._kept: list[Tensor | None] = [None, None]
-        self.homes: Array
-
-    def __call__(self) -> Tensor:
-        """Return a new tensor, and remember it in place of the older one."""
-        make, refusal = self._make
-        array = make()
-        tensor = Tensor(Variable(array) if refusal is None else Refused(array, refusal))
-        if array.nbytes <= _SMALL:
-            self._kept = [tensor, self._kept[0]]
-            self.homes[:] = [0 if kept is None else id(kept) for kept in self._kept]
-        return tensor
-
-
-class _Assemble:
-    """Puts the leaves of a result together."""
-
-    __slots__ = ("_spec",)
-
-    def __init__(self, spec: Any) -> None:
-        self._spec = spec
-
-    def __call__(self, *leaves: Any) -> Any:
-        """Return the container of the leaves."""
-        return pytree.unflatten(self._spec, leaves)
-
-
-class _Failure:
-    """Raises the error that the machine code has reported."""
-
-    __slots__ = ("_memory", "_run")
-
-    def __init__(self, run: Any, memory: Array) -> None:
-        self._run = run
-        self._memory = memory
-
-    def __call__(self) -> None:
-        """Raise it."""
-        self._run.fail(int(self._memory[HEADER.index("status")]))
