@@ -42,7 +42,6 @@ from wengert.compile.program import (
     WORD,
     offset,
 )
-from wengert.compile.tickets import BUSY
 
 _NOT_EQUAL = 3
 _MISSED = "inttoptr (i64 1 to ptr)"
@@ -291,7 +290,7 @@ def _attempt(module: Module) -> Expecting:
 
     code.begin(failed)
     code.store(status, "%program", offset(HEADER, "status"), "i64")
-    code.branch(code.equal(status, BUSY, "i64"), missed, error)
+    code.branch(code.equal(status, layout.REFUSED, "i64"), missed, error)
     code.begin(error)
     _release(code, results, counts["results"])
     _drop(code, code.call("PyObject_CallNoArgs", code.header("fail", "ptr")))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from wengert.compile.arrays import Buffer, Strided
 from wengert.compile.ir import Function, Module
 from wengert.compile.kernel import Kernel
 from wengert.compile.layout import ARENA, TABLE
 from wengert.compile.machine import Machine
+from wengert.compile.signature import Signature
 from wengert.compile.tickets import Phase, add_runtime
 
 CALLS = 256
@@ -37,10 +38,11 @@ def generate(
     """
     module = Module(machine)
     module.set_attributes(attributes)
+    functions = _Functions(module)
     phases: list[Phase] = []
     for run in _runs(kernels):
-        parts = [run[i : i + CALLS] for i in range(0, len(run), CALLS)]
-        phases.append(Phase(tuple(_calls(module, part) for part in parts), run[0].grid.chunks))
+        parts = (run[i : i + CALLS] for i in range(0, len(run), CALLS))
+        phases += (Phase(functions.calls(part), run[0].grid.chunks) for part in parts)
     add_runtime(module, phases, pointers, pause)
     return module, phases
 
@@ -57,17 +59,33 @@ def _runs(kernels: Sequence[Kernel]) -> list[list[Kernel]]:
     return runs
 
 
-def _calls(module: Module, kernels: Sequence[Kernel]) -> str:
-    """Return the name of a function that runs one chunk of `kernels`, one after the other."""
-    caller = Function(module)
-    for kernel in kernels:
-        function = Function(module)
-        kernel.emit(function, 0 if kernel.grid.chunks == 1 else "%chunk")
-        name = module.define(function)
-        pointers = [f"ptr {_address(caller, array)}" for array in function.arrays]
-        arguments = ", ".join(("ptr %control", *pointers, "i64 %chunk"))
-        caller.do(f"call void @{name}({arguments})")
-    return module.define(caller)
+class _Functions:
+    """The functions of the kernels, one for all that have the same code."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._known: dict[Hashable, tuple[str, list[int]]] = {}
+
+    def function(self, kernel: Kernel) -> tuple[str, list[Strided]]:
+        """Return the name of the function of a kernel, and the arrays that it is to be given."""
+        signature = Signature(kernel)
+        if signature.key not in self._known:
+            function = Function(self._module)
+            kernel.emit(function, 0 if kernel.grid.chunks == 1 else "%chunk")
+            numbers = [signature.number(array) for array in function.arrays]
+            self._known[signature.key] = self._module.define(function), numbers
+        name, numbers = self._known[signature.key]
+        return name, [signature.arrays[number] for number in numbers]
+
+    def calls(self, kernels: Sequence[Kernel]) -> str:
+        """Return the name of a function that runs one chunk of `kernels`, one after the other."""
+        caller = Function(self._module)
+        for kernel in kernels:
+            name, arrays = self.function(kernel)
+            pointers = [f"ptr {_address(caller, array)}" for array in arrays]
+            arguments = ", ".join(("ptr %control", *pointers, "i64 %chunk"))
+            caller.do(f"call void @{name}({arguments})")
+        return self._module.define(caller)
 
 
 def _address(function: Function, array: Strided) -> str:

@@ -11,17 +11,22 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wengert.compile import objects
+from wengert.compile import cache, objects
 from wengert.compile.expecting import API
 from wengert.compile.guards import Program
+from wengert.compile.identity import text_key
 from wengert.compile.program import KNOWN, WORD
+from wengert.compile.record import Record
 from wengert.graph.dtypes import Array
 from wengert.graph.variable import Leaf, next_serial
 from wengert.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from wengert.compile.llvm import MachineCode
 
 _OURS = 4
 """The words that a callable has more: the code, the programs, the objects that the code knows, and
@@ -91,14 +96,14 @@ class _Code:
 
     def __init__(self, kind: type) -> None:
         from wengert.compile.callcode import call_code
-        from wengert.compile.llvm import MachineCode, add_symbol, machine
+        from wengert.compile.llvm import add_symbol, machine
 
         slots = objects.slots()
         assert slots is not None
         for name in API:
             function = getattr(ctypes.pythonapi, name)
             add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
-        self._code = MachineCode(call_code(machine(), slots, kind.__basicsize__ + WORD).text())
+        self._code = _loaded(call_code(machine(), slots, kind.__basicsize__ + WORD).text())
         self._objects = {
             "none": None,
             "array": np.ndarray,
@@ -116,6 +121,20 @@ class _Code:
 
 
 _code = lru_cache(maxsize=1)(_Code)
+
+
+def _loaded(assembly: str) -> MachineCode:
+    """Return the machine code of `assembly`, which is kept on disk like that of graphs."""
+    from wengert.compile.llvm import MachineCode, identity
+
+    folder, key = cache.current(), text_key(assembly, identity())
+    kept = folder.load(key) if folder else None
+    if kept is not None:
+        return MachineCode.from_object(kept.object_code)
+    code = MachineCode(assembly)
+    if folder:
+        folder.save(key, Record(code.object_code, (), (), 0, False))
+    return code
 
 
 def offer(function: Any, kind: type, programs: Sequence[Program]) -> Any:

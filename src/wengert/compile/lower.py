@@ -13,6 +13,7 @@ from wengert.compile import arrays
 from wengert.compile.arrays import Buffer, Shape, Strided, dense, reshaped_strides
 from wengert.compile.each import Each
 from wengert.compile.kernel import Kernel, Store
+from wengert.compile.lines import mark
 from wengert.compile.machine import Machine
 from wengert.compile.map import Map
 from wengert.compile.nodes import Apply, Node, Result
@@ -113,19 +114,22 @@ def _lower_operation(
     op: Operation, lowering: Lowering, operands: Sequence[Strided]
 ) -> tuple[Strided, ...]:
     lower = op.primitive.lower
-    place = describe(op.source)
-    where = f" ({place})" if place else ""
-    lowering.where = where
+    lowering.where = mark(op.source)
     if lower is None:
         raise LoweringError(
-            f"{op.primitive.name}: has no native code yet{where}; run it outside wg.compile, or "
-            "give its primitive a lowering."
+            f"{op.primitive.name}: has no native code yet{_where(op)}; run it outside wg.compile, "
+            "or give its primitive a lowering."
         )
     try:
         result = lower(lowering, *operands, **op.params)
     except NotImplementedError as error:
-        raise LoweringError(f"{error}{where}.") from None
+        raise LoweringError(f"{error}{_where(op)}.") from None
     return result if op.primitive.several else (result,)
+
+
+def _where(op: Operation) -> str:
+    place = describe(op.source)
+    return f" ({place})" if place else ""
 
 
 class Lowering:

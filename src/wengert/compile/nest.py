@@ -56,6 +56,13 @@ class Space:
             x: tuple(n for part in mine for n in part) for x, mine in zip(found, parts, strict=True)
         }
 
+    def ending_with(self, axis: int) -> None:
+        """Let the loop over `axis` be the last but one."""
+        rest = [i for i in range(len(self.lengths) - 1) if i != axis]
+        order = [*rest, axis, len(self.lengths) - 1]
+        self.lengths = tuple(self.lengths[i] for i in order)
+        self.strides = {x: tuple(s[i] for i in order) for x, s in self.strides.items()}
+
     @property
     def empty(self) -> bool:
         """Whether there is no index."""
@@ -155,6 +162,8 @@ class Evaluation:
         self.space = space
         self.vector = vector
         self.known: dict[Node, Lane] = {}
+        self.given: dict[Strided, Lane] = {}
+        """Views that have been read already, by vectors."""
         self._wide: dict[Node, bool] = {}
         self._levels: dict[Node, int] = {}
         self.late: list[Node] = []
@@ -197,6 +206,9 @@ class Evaluation:
     def make(self, node: Node, lanes: Lanes, offsets: Offsets) -> None:
         """Evaluate one node."""
         if isinstance(node, Strided):
+            if node in self.given:
+                self.set(node, self.given[node], True)
+                return
             steps = self.space.strides[node]
             step = steps[self.vector] if lanes.width > 1 else 0
             some = lanes if step else Lanes(self.function)

@@ -76,7 +76,8 @@ def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
         most = min((machine.registers - v - spare) // v, _MOST_ROWS)
         for r in range(1, min(most, max(rows, 1)) + 1):
             tiling = Tiling(split(rows, r), split(vectors, v), lanes)
-            cost = _cycles(tiling)
+            shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
+            cost = _cycles(tiling) * (1 + _CODE * (shapes - 1))
             if best is None or cost < best[0]:
                 best = cost, tiling
     assert best is not None
@@ -87,6 +88,8 @@ _MOST_VECTORS = 4
 _MOST_ROWS = 24
 _LATENCY = 4.0
 _OVERHEAD = 0.25
+_CODE = 0.01
+"""What a second shape of tile costs: it must be compiled."""
 
 
 def _cycles(tiling: Tiling) -> float:
