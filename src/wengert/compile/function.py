@@ -169,7 +169,7 @@ def compile(
     >>> step(wg.tensor([1.0, 2.0]))
     tensor(5.)
     """
-    from wengert.compile.fastcall import quick_class
+    from wengert.compile.callables import quick_class
 
     if function is None:
         return functools.partial(compile, threads=threads)
