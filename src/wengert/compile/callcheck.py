@@ -118,62 +118,87 @@ def _found(code: Expecting, record: str) -> str:
     )
 
 
-def tensors(module: Module, slots: Slots) -> Expecting:
-    """Tell whether the tensors that are read are as they were; collect addresses."""
-    code = Expecting(module, "tensors", "program args pointers arrays seen objects")
+def captured(module: Module, slots: Slots) -> Expecting:
+    """Tell whether the tensors from outside are as they were; collect addresses."""
+    code = Expecting(module, "captured", "program pointers arrays seen objects")
 
     def tensor(record: str, number: str) -> None:
-        base = _found(code, record)
+        found = code.field(record, "where", "ptr")
+        code.store(found, code.at("%seen", number))
+        array = _value(code, slots, record, code.load(found, slots.variable))
+        _collect(code, record, number, array)
+
+    code.each("captured", RECORD, tensor)
+    return code
+
+
+def tensors(module: Module, slots: Slots) -> Expecting:
+    """Tell whether arguments, and gradients that are read, are as they were; collect addresses."""
+    code = Expecting(module, "tensors", "program args pointers arrays seen objects")
+    before = code.header("captured")
+
+    def tensor(record: str, place: str) -> None:
+        base, number = _found(code, record), str(code.add(before, place))
         array = code.choose(
             code.is_set(code.field(record, "plain")),
-            lambda: base,
+            lambda: _no_tensor(code, number, base),
             lambda: _array_of(code, slots, record, number, base),
         )
-        code.expect(code.ask("fits", array, record, "objects"))
-        code.store(array, code.at("%arrays", number))
-        data = code.load(array, objects.DATA)
-        code.store(data, code.at("%pointers", code.field(record, "place")))
-        out = code.field(record, "out")
-        taken_over = code.value(f"icmp sge i64 {out}, 0")
-        code.when(taken_over, lambda: code.store(data, code.at("%pointers", out)))
+        _collect(code, record, number, array)
 
     code.each("tensors", RECORD, tensor)
     return code
 
 
+def _no_tensor(code: Expecting, number: str, array: str) -> str:
+    code.store("null", code.at("%seen", number))
+    return array
+
+
+def _collect(code: Expecting, record: str, number: str, array: str) -> None:
+    """Keep an array and its address, if it is as a record says."""
+    code.expect(code.ask("fits", array, record, "objects"))
+    code.store(array, code.at("%arrays", number))
+    data = code.load(array, objects.DATA)
+    code.store(data, code.at("%pointers", code.field(record, "place")))
+    out = code.field(record, "out")
+    taken_over = code.value(f"icmp sge i64 {out}, 0")
+    code.when(taken_over, lambda: code.store(data, code.at("%pointers", out)))
+
+
 def _array_of(code: Expecting, slots: Slots, record: str, number: str, base: str) -> str:
     """Return the array of a tensor, having checked all but the array."""
-    none = code.known("none")
     tensor = code.choose(
         code.is_set(code.field(record, "through")),
-        lambda: code.load(base, slots.grad),
+        lambda: code.some(code.load(base, slots.grad)),
         lambda: base,
     )
-    kind = code.field(record, "kind", "ptr")
-    any_kind = code.equal(kind, "null")
-    is_kind = code.equal(code.load(tensor, objects.TYPE), kind)
-    code.expect(code.value(f"or i1 {any_kind}, {is_kind}"))
+    code.same(code.load(tensor, objects.TYPE), code.field(record, "kind", "ptr"))
     code.store(tensor, code.at("%seen", number))
-    moving = code.field(record, "moving")
 
     def apart(index: str | int, _: list[str]) -> None:
         code.expect(code.equal(tensor, code.load(code.at("%seen", index))), False)
 
-    code.loop(0, code.value(f"mul i64 {moving}, {number}"), 1, apart)
-    has_none = code.equal(code.load(tensor, slots.grad), none)
+    code.loop(0, number, 1, apart)
+    has_none = code.equal(code.load(tensor, slots.grad), code.known("none"))
     code.expect_as_asked(code.field(record, "grad"), has_none)
     variable = code.load(tensor, slots.variable)
+    no_hooks = code.equal(code.load(variable, slots.hooks), "null")
+    code.expect_as_asked(code.field(record, "hooks"), no_hooks)
+    return _value(code, slots, record, variable)
+
+
+def _value(code: Expecting, slots: Slots, record: str, variable: str) -> str:
+    """Return the array of a variable, having checked the variable."""
     is_leaf = code.equal(code.load(variable, objects.TYPE), code.known("leaf"))
     code.expect_as_asked(code.field(record, "leaf"), is_leaf)
     code.same(code.load(variable, slots.requires_grad), code.field(record, "requires", "ptr"))
-    no_hooks = code.equal(code.load(variable, slots.hooks), "null")
-    code.expect_as_asked(code.field(record, "hooks"), no_hooks)
     array = code.load(variable, slots.value)
 
     def exclusive() -> None:
         for held in (variable, array):
             code.same(code.load(held, _COUNT, "i32"), 1, "i32")
-        code.same(code.load(variable, slots.op), none)
+        code.same(code.load(variable, slots.op), code.known("none"))
 
     code.when(code.is_set(code.field(record, "exclusive")), exclusive)
     return array
@@ -182,7 +207,7 @@ def _array_of(code: Expecting, slots: Slots, record: str, number: str, base: str
 def grads(module: Module, slots: Slots) -> Expecting:
     """Tell whether the gradients to overwrite are held by their tensors alone."""
     code = Expecting(module, "grads", "program args pointers arrays objects")
-    before = code.header("tensors")
+    before = code.add(code.header("captured"), code.header("tensors"))
 
     def grad(record: str, number: str) -> None:
         tensor = code.load(_found(code, record), slots.grad)
@@ -204,6 +229,7 @@ def check(module: Module) -> Expecting:
     code = Expecting(module, "check", CHECKED)
     code.expect(code.ask("words", "program"))
     code.expect(code.ask("arguments", *["program", "args", "pointers", "numbers", "objects"]))
+    code.expect(code.ask("captured", *["program", "pointers", "arrays", "seen", "objects"]))
     code.expect(code.ask("tensors", *["program", "args", "pointers", "arrays", "seen", "objects"]))
     code.expect(code.ask("grads", *["program", "args", "pointers", "arrays", "objects"]))
     return code

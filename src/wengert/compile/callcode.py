@@ -21,6 +21,7 @@ from wengert.compile import layout, objects, program
 from wengert.compile.callcheck import (
     CHECKED,
     arguments,
+    captured,
     check,
     fits,
     grads,
@@ -63,7 +64,7 @@ def call_code(machine: Machine, slots: Slots, instance: int) -> Module:
     module = Module(machine)
     for part in (fits, words, arguments, check, _places, _ready, _finish, _attempt):
         part(module).close()
-    for reading in (pristine, tensors, grads, _results):
+    for reading in (pristine, captured, tensors, grads, _results):
         reading(module, slots).close()
     module.add_text("call", _call(module, instance))
     return module
@@ -105,9 +106,14 @@ def _element(code: Expecting, record: str) -> str:
 
 def _truth(code: Expecting, record: str) -> None:
     found = _item(code, record)
-    _expect_number(code, found)
-    truth = code.call("PyObject_IsTrue", found)
-    code.same(truth, code.field(record, "value", "i32", PLACE), "i32")
+
+    def look() -> None:
+        _expect_number(code, found)
+        truth = code.call("PyObject_IsTrue", found)
+        code.same(truth, code.field(record, "value", "i32", PLACE), "i32")
+
+    is_seen = code.equal(found, code.field(record, "seen", "ptr", PLACE))
+    code.when(code.value(f"xor i1 {is_seen}, true"), look)
 
 
 def _reading(code: Expecting, record: str) -> None:
@@ -271,11 +277,12 @@ def _assembled(code: Expecting, leaves: str) -> str:
 def _attempt(module: Module) -> Expecting:
     """Run, and return the result; null after an error, and `_MISSED` if Python must decide."""
     code = Expecting(module, "attempt", "program args objects", "ptr", _MISSED, "null")
-    counts = {name: code.header(name) for name in ("pointers", "numbers", "tensors", "results")}
-    held = str(code.add(counts["tensors"], code.header("grads")))
-    pointers, numbers, seen, results = map(code.words, counts.values())
-    arrays = code.words(held)
-    _each_word(code, results, counts["results"], lambda home: code.store("null", home))
+    count = code.header("results")
+    read = str(code.add(code.header("captured"), code.header("tensors")))
+    held = str(code.add(read, code.header("grads")))
+    pointers, numbers = (code.words(code.header(name)) for name in ("pointers", "numbers"))
+    seen, arrays, results = code.words(read), code.words(held), code.words(count)
+    _each_word(code, results, count, lambda home: code.store("null", home))
     lists = (pointers, numbers, arrays, seen)
     is_ready = code.ask("ready", "program", "args", *lists, "objects", results)
     run, missed, failed, error = (code.new_label() for _ in range(4))
@@ -292,12 +299,12 @@ def _attempt(module: Module) -> Expecting:
     code.store(status, "%program", offset(HEADER, "status"), "i64")
     code.branch(code.equal(status, layout.REFUSED, "i64"), missed, error)
     code.begin(error)
-    _release(code, results, counts["results"])
+    _release(code, results, count)
     _drop(code, code.call("PyObject_CallNoArgs", code.header("fail", "ptr")))
     code.do("br label %fail")
 
     code.begin(missed)
-    _release(code, results, counts["results"])
+    _release(code, results, count)
 
     def forgive() -> None:  # Python will meet the same error, unless nobody may catch it
         ordinary = code.call("PyErr_ExceptionMatches", code.known("exception"))

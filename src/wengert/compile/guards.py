@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _LISTS = {
     "words": WORDS,
     "arguments": ARGUMENT,
+    "captured": RECORD,
     "tensors": RECORD,
     "grads": RECORD,
     "places": PLACE,
@@ -175,7 +176,7 @@ class _Writer:
 
     def _place(self, kind: int, holder: Any, key: Any, value: Any = None) -> None:
         where = key if kind == program.ELEMENT else self._keep(key)
-        self.lists["places"].append([kind, self._keep(holder), where, self._keep(value), 0])
+        self.lists["places"].append([kind, self._keep(holder), where, self._keep(value), 0, 0])
 
     def _call(self, kind: int, read: Callable[[], Any], value: Any) -> None:
         self.header["calls"] = 1
@@ -206,7 +207,8 @@ class _Writer:
             read = guard.read
             if (setting := _number(read, bool)) and type(guard.value) is bool:
                 self._place(program.TRUTH, setting.holder, setting.key)
-                self.lists["places"][-1][3] = int(guard.value)
+                item = self._keep(setting.holder[setting.key])
+                self.lists["places"][-1][3:] = [int(guard.value), 0, item]
             else:
                 self._call(program.EQUAL, read, guard.value)
         first = len(self.entry.sources)
@@ -215,7 +217,7 @@ class _Writer:
                 self._place(program.READING, setting.holder, setting.key)
             else:
                 self._call(program.NUMBER_CALLED, read, None)
-            self.lists["places"][-1][3:] = [self._number(), first + number]
+            self.lists["places"][-1][3:] = [self._number(), first + number, 0]
 
     def _number(self) -> int:
         """Return a place among the numbers that a call reads."""
@@ -276,9 +278,8 @@ class _Writer:
         entry = self.entry
         taken_over = {donor: output for output, donor in entry.donors.items()}
         outputs = len(entry.sources) + len(entry.hypers)
-        records: list[tuple[bool, dict[str, int]]] = []
         for place, source in enumerate(entry.sources):
-            moves = not isinstance(source, int) and source.home.moves
+            fixed = not isinstance(source, int) and not source.home.moves
             if not isinstance(source, int):
                 record = self._tensor(source, place in entry.donated)
             elif type(leaf := self.leaves[source]) is np.ndarray:
@@ -288,16 +289,14 @@ class _Writer:
                 continue  # a float
             output = taken_over.get(place)
             record.update(place=place, out=-1 if output is None else outputs + output)
-            records.append((moves, record))
-        for _, record in sorted(records, key=operator.itemgetter(0)):
-            self._add("tensors", record)
+            self._add("captured" if fixed else "tensors", record)
 
     def _tensor(self, captured: Captured, donated: bool) -> dict[str, int]:
         home = captured.home
         if isinstance(home.cell, functools.partial):
             raise _Unsaid
         record = self._array(captured.aval, _OWN if donated else _PLAIN)
-        record.update(self._where(home), exclusive=int(donated), moving=int(home.moves))
+        record.update(self._where(home), exclusive=int(donated))
         record["requires"] = id(captured.requires_grad)
         tensor = home.tensor(self.leaves)
         if home.moves:
@@ -376,6 +375,8 @@ class _Writer:
 
     def _laid_out(self) -> Program:
         run, header = self.entry.run, self.header
+        # What runs Python code first: it may change what the others find.
+        self.lists["places"].sort(key=lambda record: record[0] < program.CALLED)
         starts, total = {}, len(HEADER)
         for name, table in _LISTS.items():
             starts[name] = total

@@ -24,8 +24,19 @@ KNOWN = (
 
 HEADER = (
     *("nargs", "thread", "control", "run", "helpers", "summon", "long", "calls"),
-    *("words", "words_at", "arguments", "arguments_at", "tensors", "tensors_at", "grads"),
-    *("grads_at", "places", "places_at", "results", "results_at", "leaves", "leaves_at", "form"),
+    *("words", "words_at", "arguments", "arguments_at", "captured", "captured_at", "tensors"),
+    *(
+        "tensors_at",
+        "grads",
+        "grads_at",
+        "places",
+        "places_at",
+        "results",
+        "results_at",
+        "leaves",
+        "leaves_at",
+        "form",
+    ),
     *("assemble", "fail", "status", "pointers", "numbers"),
 )
 """The words at the head of a program.
@@ -43,24 +54,25 @@ ARGUMENT = ("kind", "index", "value", "place")
 STATIC, NUMBER, SAME = range(3)
 """Kinds of arguments that are no arrays: one object, a float, the same as another argument."""
 
-PLACE = ("kind", "holder", "key", "value", "place")
+PLACE = ("kind", "holder", "key", "value", "place", "seen")
 ITEM, ELEMENT, TRUTH, READING, CALLED, EQUAL, NUMBER_CALLED = range(7)
 """Kinds of places: an item of a dict or list is one object; the truth of an item, or its number;
-what a function returns is one object, equals it, or is a number."""
+what a function returns is one object, equals it, or is a number. `seen` is the item that was there,
+whose truth is known."""
 
 RECORD = (
     *("given", "where", "through", "plain", "place", "out", "rank", "lengths", "dtype", "flags"),
-    *("requires", "kind", "leaf", "hooks", "exclusive", "grad", "moving", "renew", "first"),
-    *("second", "stamped"),
+    *("requires", "kind", "leaf", "hooks", "exclusive", "grad", "renew", "first", "second"),
+    "stamped",
 )
 """An array: of a tensor that is read, of a gradient that is left, or of a result.
 
-`given`: it comes with the argument number `where`, else with the tensor at this address; `through`
-its gradient; `plain`: without a tensor. Its address goes to the places `place` and `out` (if that
-is not negative). Then what is expected of array, variable and tensor (`kind` is the type of the
-tensor, or of the variable of a result; 0 for any). `moving`: it must not be one of the tensors
-before it. A result is one of the tensors `first` and `second`, or what `renew` returns; `stamped`:
-it is given a serial number.
+`given`: it comes with the argument number `where`, else with the tensor at this address (so do all
+that are `captured`, of which fewer words are read); `through` its gradient; `plain`: without a
+tensor. Its address goes to the places `place` and `out` (if that is not negative). Then what is
+expected of array, variable and tensor (`kind` is the type of the tensor, or of the variable of a
+result). A result is one of the tensors `first` and `second`, or what `renew` returns; `stamped`: it
+is given a serial number.
 """
 
 ANY, YES, NO = range(3)
