@@ -158,6 +158,29 @@ def test_another_kind_of_argument(make):
         assert np.asarray(wg.asarray(found).detach()).tolist() == expected.tolist()
 
 
+class Unlike(np.ndarray):
+    """An array of another class, which shares its memory."""
+
+
+@pytest.mark.parametrize(
+    "x", [np.ones(3, np.float32).view(Unlike), wg.ones(3), [1.0], 1.0, None, np.float32(1), "a"]
+)
+def test_something_else_in_place_of_an_array(x):
+    compiled = warm(wg.compile(lambda x: x), np.ones(3, np.float32))
+    for _ in range(3):
+        found, expected = compiled(x), x[0] if isinstance(x, list) else x
+        found = found[0] if isinstance(x, list) else found
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+@pytest.mark.parametrize("x", [3, True, np.float64(3.0), np.ones(()), wg.tensor(3.0), "3"])
+def test_something_else_in_place_of_a_float(x):
+    compiled = warm(wg.compile(lambda a, x: x if isinstance(x, str) else a * x), X, 2.0)
+    for _ in range(3):
+        found = compiled(X, x)
+        assert found == x if isinstance(x, str) else found.tolist() == (X * x).tolist()
+
+
 def test_arrays_are_arguments_too_and_may_change_their_shape():
     compiled = wg.compile(lambda x: wg.sum(x, axis=0))
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -298,14 +321,68 @@ def test_an_interrupt_while_a_setting_is_read_is_raised():
     compiled = warm(wg.compile(net), wg.ones(8))
 
     class Interrupting(float):
-        def __le__(self, other):
-            raise KeyboardInterrupt
+        """Raises once, as the key does."""
 
-        __ge__ = __le__
+        __hash__ = float.__hash__
+        pressed = True
+
+        def __eq__(self, other):
+            if self.pressed:
+                self.pressed = False
+                raise KeyboardInterrupt
+            return float(self) == other
 
     net.p = Interrupting(0.5)
     with pytest.raises(KeyboardInterrupt):
         compiled(wg.ones(8))
+    assert set(compiled(wg.ones(8)).tolist()) <= {0.0, 2.0}
+
+
+def test_what_reading_a_setting_changes_is_seen():
+    net, table = wg.nn.Dropout(0.0), {"a": wg.tensor(1.0)}
+    shift = wg.tensor(0.0)
+
+    def scaled(x):
+        return net(x) * table["a"] + shift
+
+    class Meddling(float):
+        """Replaces what the function reads, whenever it is compared."""
+
+        __hash__ = float.__hash__
+
+        def __eq__(self, other):
+            nonlocal shift
+            if meddles:
+                table["a"], shift = wg.tensor(5.0), wg.tensor(7.0)
+            return float(self) == other
+
+    meddles = False
+    net.p = Meddling(0.0)
+    compiled = warm(wg.compile(scaled), wg.ones(3))
+    meddles = True
+    assert compiled(wg.ones(3)).tolist() == [12.0] * 3
+
+
+@pytest.mark.parametrize("key", ["lr", "momentum", "maximize"])
+def test_a_setting_is_gone(key):
+    training = Training(True)
+    warm(training.step, X, Y)
+    del training.optimizer.param_groups[0][key]
+    with pytest.raises(KeyError, match=key):
+        training.step(X, Y)
+
+
+def test_a_setting_that_is_no_finite_number():
+    training = Training(True, momentum=0.0)
+    warm(training.step, X, Y)
+    training.optimizer.param_groups[0]["lr"] = 10**400
+    with pytest.raises(OverflowError):
+        training.step(X, Y)
+    training.optimizer.param_groups[0]["lr"] = -1.0  # also what C returns with an error
+    before = training.net[3].bias.item()
+    training.step(X, Y)
+    assert training.net[3].bias.item() != before
+    assert is_fast(training.step, X, Y)
 
 
 def test_random_numbers_are_drawn_anew():
