@@ -114,9 +114,15 @@ def test_results_of_all_forms(function, expected):
     assert [repr(compiled(wg.ones(2))) for _ in range(4)] == [expected] * 4
 
 
-def test_numbers_among_the_results_go_through_python():
-    compiled = wg.compile(lambda x, c: (x, c))
-    assert [compiled(wg.ones(1), 2.5)[1] for _ in range(4)] == [2.5] * 4
+def test_numbers_among_the_results():
+    compiled = warm(wg.compile(lambda x, c: (x, c * 2)), wg.ones(1), 2.5)
+    kept = [compiled(wg.ones(1), float(i))[1] for i in range(6)]
+    assert kept == [2.0 * i for i in range(6)]
+    assert {type(number) for number in kept} == {float}
+    alone = warm(wg.compile(lambda c: c + 1), 1.0)
+    assert [alone(float(i)) for i in range(4)] == [1.0, 2.0, 3.0, 4.0]
+    both = wg.compile(lambda c: (c > 1, c))
+    assert [both(float(i)) for i in range(4)] == [(i > 1, float(i)) for i in range(4)]
 
 
 def test_large_results_are_not_kept():

@@ -6,11 +6,13 @@ arrays, and numbers. See `wengert.compile.callcode`, which calls them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wengert.compile import objects, program
 from wengert.compile.expecting import Expecting
 from wengert.compile.ir import Module
 from wengert.compile.objects import Slots
-from wengert.compile.program import ARGUMENT, RECORD, WORDS
+from wengert.compile.program import ARGUMENT, PART, RECORD, WORDS
 
 _COUNT = 0  # of references, which stands first in an object
 
@@ -71,6 +73,36 @@ def words(module: Module) -> Expecting:
         code.same(is_equal, wanted, "i1")
 
     code.each("words", WORDS, word)
+    return code
+
+
+def parts(module: Module) -> Expecting:
+    """Tell whether nested arguments have their structure; find their parts."""
+    code = Expecting(module, "parts", "program args objects")
+    first = code.add(code.header("nargs"), code.header("names"))
+
+    def part(record: str, number: str) -> None:
+        holder = code.load(code.at("%args", code.field(record, "holder", "i64", PART)))
+        key, index = (code.field(record, "key", kind, PART) for kind in ("ptr", "i64"))
+
+        def item(kind: str, function: str, *given: str) -> str:
+            code.same(code.load(holder, objects.TYPE), code.known(kind))
+            length = code.load(holder, objects.SIZE, "i64")
+            code.same(length, code.field(record, "length", "i64", PART), "i64")
+            return code.some(code.call(function, holder, *given))
+
+        def put(kind: str, function: str, given: str) -> Callable[[], None]:
+            home = code.at("%args", code.add(first, number))
+            return lambda: code.store(item(kind, function, given), home)
+
+        kinds = {
+            program.IN_TUPLE: put("tuple", "PyTuple_GetItem", index),
+            program.IN_LIST: put("list", "PyList_GetItem", index),
+            program.IN_DICT: put("dict", "PyDict_GetItemWithError", key),
+        }
+        code.switch(code.field(record, "kind", "i64", PART), kinds)
+
+    code.each("parts", PART, part)
     return code
 
 
@@ -228,6 +260,7 @@ def check(module: Module) -> Expecting:
     """Tell whether all is as it was, as far as can be told without calling Python."""
     code = Expecting(module, "check", CHECKED)
     code.expect(code.ask("words", "program"))
+    code.expect(code.ask("parts", "program", "args", "objects"))
     code.expect(code.ask("arguments", *["program", "args", "pointers", "numbers", "objects"]))
     code.expect(code.ask("captured", *["program", "pointers", "arrays", "seen", "objects"]))
     code.expect(code.ask("tensors", *["program", "args", "pointers", "arrays", "seen", "objects"]))

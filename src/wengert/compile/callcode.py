@@ -26,6 +26,7 @@ from wengert.compile.callcheck import (
     fits,
     grads,
     keep_number,
+    parts,
     pristine,
     tensors,
     words,
@@ -62,12 +63,24 @@ def call_code(machine: Machine, slots: Slots, instance: int) -> Module:
         objects, and of what keeps the programs alive, follow.
     """
     module = Module(machine)
-    for part in (fits, words, arguments, check, _places, _ready, _finish, _attempt):
+    for part in (fits, words, parts, arguments, check, _names, _places, _ready, _attempt):
         part(module).close()
-    for reading in (pristine, captured, tensors, grads, _results):
+    for reading in (pristine, captured, tensors, grads, _results, _finish):
         reading(module, slots).close()
     module.add_text("call", _call(module, instance))
     return module
+
+
+def _names(module: Module) -> Expecting:
+    """Tell whether the keywords are those of the program, as many as there are."""
+    code = Expecting(module, "names", "program given")
+
+    def name(record: str, number: str) -> None:
+        given = code.call("PyTuple_GetItem", "%given", number)
+        code.same(given, code.field(record, "name", "ptr", program.NAME))
+
+    code.each("names", program.NAME, name)
+    return code
 
 
 def _places(module: Module) -> Expecting:
@@ -233,7 +246,7 @@ def _ready(module: Module) -> Expecting:
     return code
 
 
-def _finish(module: Module) -> Expecting:
+def _finish(module: Module, slots: Slots) -> Expecting:
     """Return the result, put together of what is handed over."""
     code = Expecting(module, "finish", "program results", "ptr", "%made", "null")
     form = code.header("form")
@@ -247,7 +260,9 @@ def _finish(module: Module) -> Expecting:
             return value
 
         def result() -> str:
-            return code.load(code.at("%results", code.field(record, "result", "i64", LEAF)))
+            found = code.load(code.at("%results", code.field(record, "result", "i64", LEAF)))
+            is_number = code.is_set(code.field(record, "number", "i64", LEAF))
+            return code.choose(is_number, lambda: _number(code, slots, found), lambda: found)
 
         return code.choose(code.equal(value, "null"), result, static)
 
@@ -268,6 +283,14 @@ def _finish(module: Module) -> Expecting:
     return code
 
 
+def _number(code: Expecting, slots: Slots, tensor: str) -> str:
+    """Return the only element of a tensor, which is float64; let go of the tensor."""
+    array = code.load(code.load(tensor, slots.variable), slots.value)
+    value = code.load(code.load(array, objects.DATA), 0, "double")
+    code.call("Py_DecRef", tensor)
+    return code.call("PyFloat_FromDouble", value)
+
+
 def _assembled(code: Expecting, leaves: str) -> str:
     made = code.call("PyObject_CallObject", code.header("assemble", "ptr"), leaves)
     code.call("Py_DecRef", leaves)
@@ -277,6 +300,9 @@ def _assembled(code: Expecting, leaves: str) -> str:
 def _attempt(module: Module) -> Expecting:
     """Run, and return the result; null after an error, and `_MISSED` if Python must decide."""
     code = Expecting(module, "attempt", "program args objects", "ptr", _MISSED, "null")
+    nargs = str(code.add(code.header("nargs"), code.header("names")))
+    values = code.words(str(code.add(nargs, code.header("parts"))))
+    _copy(code, "%args", values, nargs)
     count = code.header("results")
     read = str(code.add(code.header("captured"), code.header("tensors")))
     held = str(code.add(read, code.header("grads")))
@@ -284,7 +310,7 @@ def _attempt(module: Module) -> Expecting:
     seen, arrays, results = code.words(read), code.words(held), code.words(count)
     _each_word(code, results, count, lambda home: code.store("null", home))
     lists = (pointers, numbers, arrays, seen)
-    is_ready = code.ask("ready", "program", "args", *lists, "objects", results)
+    is_ready = code.ask("ready", "program", values, *lists, "objects", results)
     run, missed, failed, error = (code.new_label() for _ in range(4))
     code.branch(is_ready, run, missed)
 
@@ -314,6 +340,15 @@ def _attempt(module: Module) -> Expecting:
     raised = code.call("PyErr_Occurred")
     code.when(code.value(f"icmp ne ptr {raised}, null"), forgive)
     return code
+
+
+def _copy(code: Expecting, given: str, values: str, count: str) -> None:
+    """Copy addresses, with room for more behind them."""
+
+    def turn(index: str | int, _: list[str]) -> None:
+        code.store(code.load(code.at(given, index)), code.at(values, index))
+
+    code.loop(0, count, 1, turn)
 
 
 def _run(code: Expecting, pointers: str, arrays: str, held: str) -> str:
@@ -368,7 +403,11 @@ entry:
   %keeper = load ptr, ptr %keeper_at
   %plain = icmp eq ptr %names, null
   br i1 %plain, label %try, label %keywords
+keywords:
+  %size = call i64 @PyTuple_Size(ptr %names)
+  br label %try
 try:
+  %named = phi i64 [ 0, %entry ], [ %size, %keywords ]
   call void @Py_IncRef(ptr %keeper)
   %length = load i64, ptr %list
   br label %next
@@ -383,7 +422,15 @@ look:
   %nargs_at = getelementptr i8, ptr %program, i64 $nargs
   %wanted = load i64, ptr %nargs_at
   %fits = icmp eq i64 %wanted, %nargs
-  br i1 %fits, label %attempt, label %missed
+  br i1 %fits, label %read, label %missed
+read:
+  %named_at = getelementptr i8, ptr %program, i64 $named
+  %wanted_names = load i64, ptr %named_at
+  %as_many = icmp eq i64 %wanted_names, %named
+  br i1 %as_many, label %compare, label %missed
+compare:
+  %are_same = call i1 @names(ptr %program, ptr %names)
+  br i1 %are_same, label %attempt, label %missed
 attempt:
   %made = call ptr @attempt(ptr %program, ptr %args, ptr %objects)
   %again = icmp eq ptr %made, $missed
@@ -396,12 +443,8 @@ end:
 none:
   call void @Py_DecRef(ptr %keeper)
   br label %decide
-keywords:
-  %named = call i64 @PyTuple_Size(ptr %names)
-  br label %decide
 decide:
-  %extra = phi i64 [ 0, %none ], [ %named, %keywords ]
-  %count = add i64 %nargs, %extra
+  %count = add i64 %nargs, %named
   %room = add i64 %count, 1
   %vector = alloca ptr, i64 %room
   store ptr %callable, ptr %vector
@@ -435,6 +478,7 @@ def _call(module: Module, instance: int) -> str:
         known=instance + WORD,
         keeper=instance + 2 * WORD,
         nargs=offset(HEADER, "nargs"),
+        named=offset(HEADER, "names"),
         decide=offset(KNOWN, "decide"),
         missed=_MISSED,
     )

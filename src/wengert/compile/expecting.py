@@ -20,6 +20,8 @@ API = {
     "PyFloat_AsDouble": ("double", "ptr"),
     "PyIter_Next": ("ptr", "ptr"),
     "PyTuple_New": ("ptr", "i64"),
+    "PyTuple_GetItem": ("ptr", "ptr", "i64"),
+    "PyFloat_FromDouble": ("ptr", "double"),
     "PyTuple_SetItem": ("i32", "ptr", "i64", "ptr"),
     "PyTuple_Size": ("i64", "ptr"),
     "PyErr_Occurred": ("ptr",),

@@ -54,6 +54,9 @@ class _Code:
             "float": float,
             "int": int,
             "bool": bool,
+            "tuple": tuple,
+            "list": list,
+            "dict": dict,
             "decide": vars(kind)["__call__"],
             "serials": next_serial.__self__,  # type: ignore[attr-defined]
             "exception": Exception,

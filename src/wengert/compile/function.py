@@ -62,11 +62,12 @@ class CompiledFunction:
         if THREAD.now.recording and entry.captures_recorded(leaves):
             return self.function(*args, **kwargs)
         result = entry(leaves)
-        if not kwargs:
-            self._quicken(entry, args, leaves)
+        self._quicken(entry, args, kwargs, leaves)
         return result
 
-    def _quicken(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Any]) -> None:
+    def _quicken(
+        self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any]
+    ) -> None:
         """Let the next call like this one be made without Python, if there are more than one."""
         entry.runs += 1
         if entry.program is not None:
@@ -74,7 +75,7 @@ class CompiledFunction:
         elif entry.runs == _QUICK_FROM:
             from wengert.compile.guards import program_of
 
-            entry.program = program_of(entry, args, leaves)
+            entry.program = program_of(entry, args, kwargs, leaves)
             self._offer()
 
     def _offer(self) -> None:

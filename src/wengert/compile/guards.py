@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from wengert.compile.objects import Slots
 from wengert.compile.program import ANY, ARGUMENT, HEADER, LEAF, NO, PLACE, RECORD, WORD, WORDS, YES
 from wengert.compile.renewal import Assembling, Failure, Renewal
 from wengert.compile.settings import SETTINGS
-from wengert.graph.dtypes import DEFAULTS, Array
+from wengert.graph.dtypes import DEFAULTS, FLOAT64, Array
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Aval, Leaf, Variable
 from wengert.tensor import pytree
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from wengert.compile.reach import Read
 
 _LISTS = {
+    "names": program.NAME,
+    "parts": program.PART,
     "words": WORDS,
     "arguments": ARGUMENT,
     "captured": RECORD,
@@ -49,6 +52,12 @@ _OWN = _PLAIN | objects.OWNED | objects.WRITEABLE
 _NUMBERS = (float, int, bool)
 _CONSTANT = (*_NUMBERS[1:], str, bytes, types.NoneType)
 """Types of arguments of which one object is one value."""
+
+_CONTAINERS: dict[type, int] = {
+    tuple: program.IN_TUPLE,
+    list: program.IN_LIST,
+    dict: program.IN_DICT,
+}
 
 _LONG = 30_000
 """From how many nanoseconds on a call lets other threads use the interpreter."""
@@ -93,22 +102,24 @@ class Program:
         first[2, 1] = id(version)
 
 
-def program_of(entry: Entry, args: Sequence[Any], leaves: Sequence[Any]) -> Program | None:
-    """Return the program of `entry` for positional arguments like `args`; None if there is none.
+def program_of(
+    entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: Sequence[Any]
+) -> Program | None:
+    """Return the program of `entry` for arguments like these; None if there is none.
 
     Parameters
     ----------
     entry : Entry
         It has just run for these arguments.
-    args, leaves : sequence
-        The arguments, and the leaves of them.
+    args, kwargs : sequence, mapping
+        The arguments.
+    leaves : sequence
+        Their leaves.
     """
-    given = [arg for arg in args if arg is not None]
-    flat = len(given) == len(leaves) and all(map(operator.is_, given, leaves))
-    if objects.slots() is None or not flat:
+    if objects.slots() is None:
         return None
     try:
-        return _Writer(entry, args, leaves).written()
+        return _Writer(entry, args, kwargs, leaves).written()
     except _Unsaid:
         return None
 
@@ -122,17 +133,25 @@ def _slots() -> Slots:
 class _Writer:
     """A program that is being written."""
 
-    def __init__(self, entry: Entry, args: Sequence[Any], leaves: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        leaves: Sequence[Any],
+    ) -> None:
         self.entry = entry
         self.slots = _slots()
-        self.args, self.leaves = args, leaves
+        self.args: list[Any] = [*args, *kwargs.values()]
+        """The arguments, then the parts of those that are nested."""
+        self.names, self.leaves = tuple(kwargs), leaves
         self.recording = THREAD.now.recording
         self.held: list[Any] = [entry.graph]
         self.header = dict.fromkeys(HEADER, 0)
         self.lists: dict[str, list[list[int]]] = {name: [] for name in _LISTS}
         self.renewals: list[Renewal] = []
-        self.places = [place for place, arg in enumerate(args) if arg is not None]
-        """For each leaf, which argument it is."""
+        self.places: list[int] = []
+        """For each leaf, which argument or part it is."""
         self.grad_rules: dict[int, int] = {}
 
     def written(self) -> Program:
@@ -141,6 +160,7 @@ class _Writer:
         recorded = self.recording and entry.differentiable
         if entry.stores or entry.same or (recorded and entry.obstacle is None):
             raise _Unsaid
+        self._nested()
         self._modes()
         self._places()
         self._settings()
@@ -226,9 +246,42 @@ class _Writer:
 
     # Arguments and tensors
 
+    def _nested(self) -> None:
+        """Find the leaves, in the order in which they are flattened: dicts by their keys."""
+        positional = len(self.args) - len(self.names)
+        self.header["nargs"] = positional
+        self.lists["names"] = [[self._keep(sys.intern(name))] for name in self.names]
+        named = {name: positional + place for place, name in enumerate(self.names)}
+        for place in (*range(positional), *(named[name] for name in sorted(named))):
+            self._walk(place)
+        found = [self.args[place] for place in self.places]
+        if len(found) != len(self.leaves) or not all(map(operator.is_, found, self.leaves)):
+            raise _Unsaid
+
+    def _walk(self, place: int) -> None:
+        """Find the leaves of an argument or part."""
+        value = self.args[place]
+        kind = _CONTAINERS.get(type(value))
+        if kind is None:
+            if value is not None:
+                self.places.append(place)
+            return
+        if not value:
+            raise _Unsaid
+        if type(value) is dict and any(type(key) is not str for key in value):
+            raise _Unsaid
+        keys = sorted(value) if type(value) is dict else range(len(value))
+        for key in keys:
+            where = self._keep(key) if type(value) is dict else key
+            self.lists["parts"].append([kind, place, where, len(value)])
+            self.args.append(value[key])
+            self._walk(len(self.args) - 1)
+
     def _arguments(self) -> None:
         first = {id(leaf): place for place, leaf in reversed(list(enumerate(self.leaves)))}
         for index, arg in enumerate(self.args):
+            if type(arg) in _CONTAINERS:
+                continue
             if isinstance(arg, Tensor):
                 same = self.places[first[id(arg)]]
                 if same != index:
@@ -366,10 +419,12 @@ class _Writer:
         from wengert.compile.entry import Number, Static
 
         if isinstance(leaf, Number):
-            raise _Unsaid
+            if self.entry.results.outputs[leaf.output].dtype != FLOAT64:
+                raise _Unsaid
+            return [0, leaf.output, 1]
         if isinstance(leaf, int):
-            return [0, leaf]
-        return [self._keep(leaf.value if isinstance(leaf, Static) else None), 0]
+            return [0, leaf, 0]
+        return [self._keep(leaf.value if isinstance(leaf, Static) else None), 0, 0]
 
     # Memory
 
@@ -387,7 +442,6 @@ class _Writer:
             header[name], header[f"{name}_at"] = len(self.lists[name]), base + WORD * start
         wanted = run.threads - 1
         header.update(
-            nargs=len(self.args),
             control=run.control_address,
             run=run.run_address,
             helpers=wanted,

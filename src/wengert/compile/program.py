@@ -16,6 +16,9 @@ KNOWN = (
     "float",
     "int",
     "bool",
+    "tuple",
+    "list",
+    "dict",
     "decide",
     "serials",
     "exception",
@@ -23,7 +26,20 @@ KNOWN = (
 """The objects that the code knows, by their place in its table."""
 
 HEADER = (
-    *("nargs", "thread", "control", "run", "helpers", "summon", "long", "calls"),
+    *(
+        "nargs",
+        "names",
+        "names_at",
+        "parts",
+        "parts_at",
+        "thread",
+        "control",
+        "run",
+        "helpers",
+        "summon",
+        "long",
+        "calls",
+    ),
     *("words", "words_at", "arguments", "arguments_at", "captured", "captured_at", "tensors"),
     *(
         "tensors_at",
@@ -41,14 +57,21 @@ HEADER = (
 )
 """The words at the head of a program.
 
-The number of arguments, the thread; the control block and the address of the machine code, how many
-helping threads it wants and what summons them, whether it takes long, whether a place calls Python.
-Then the lists; how the result is put together; what raises the error of a failure, which is left in
-`status`; how many addresses and numbers the machine code is given.
+The number of positional arguments, and lists: keywords, parts of nested arguments; the thread; the
+control block and the address of the machine code, how many helping threads it wants and what
+summons them, whether it takes long, whether a place calls Python. Further lists; how the result is
+put together; what raises the error of a failure, which is left in `status`; how many addresses and
+numbers the machine code is given.
 """
 
 WORDS = ("address", "expected", "same")
 """A word in memory that must be, or must not be, what it was."""
+
+NAME = ("name",)
+PART = ("kind", "holder", "key", "length")
+IN_TUPLE, IN_LIST, IN_DICT = range(3)
+"""A part of a nested argument: an item of a container that is an argument or a part before it, and
+has this length. The parts are numbered after the arguments."""
 
 ARGUMENT = ("kind", "index", "value", "place")
 STATIC, NUMBER, SAME = range(3)
@@ -78,8 +101,8 @@ is given a serial number.
 ANY, YES, NO = range(3)
 """What a record asks for."""
 
-LEAF = ("value", "result")
-"""A leaf of the result: an object, or 0 and the number of a result."""
+LEAF = ("value", "result", "number")
+"""A leaf of the result: an object, or 0 and the number of a result; `number`: its only element."""
 SINGLE, TUPLE, OTHER = range(3)
 """Forms of the result: its only leaf, a tuple of them, or what `assemble` makes of them."""
 
