@@ -14,6 +14,17 @@ from wengert.compile.ir import Module
 from wengert.compile.objects import Slots
 from wengert.compile.program import ARGUMENT, PART, RECORD, WORDS
 
+CHECKED = "program args pointers numbers arrays seen objects"
+"""What `check` is given: besides program and arguments, where to collect."""
+_LISTS = {
+    "parts": "program args objects",
+    "arguments": "program args pointers numbers objects",
+    "captured": "program pointers arrays seen objects",
+    "tensors": "program args pointers arrays seen objects",
+    "grads": "program args pointers arrays objects",
+}
+"""What the functions are given that look at one list of the program each."""
+
 _COUNT = 0  # of references, which stands first in an object
 
 
@@ -78,7 +89,7 @@ def words(module: Module) -> Expecting:
 
 def parts(module: Module) -> Expecting:
     """Tell whether nested arguments have their structure; find their parts."""
-    code = Expecting(module, "parts", "program args objects")
+    code = Expecting(module, "parts", _LISTS["parts"])
     first = code.add(code.header("nargs"), code.header("names"))
 
     def part(record: str, number: str) -> None:
@@ -108,7 +119,7 @@ def parts(module: Module) -> Expecting:
 
 def arguments(module: Module) -> Expecting:
     """Tell whether the arguments that are no arrays are as they were; read the floats."""
-    code = Expecting(module, "arguments", "program args pointers numbers objects")
+    code = Expecting(module, "arguments", _LISTS["arguments"])
 
     def argument(record: str, _: str) -> None:
         index = code.field(record, "index", "i64", ARGUMENT)
@@ -152,7 +163,7 @@ def _found(code: Expecting, record: str) -> str:
 
 def captured(module: Module, slots: Slots) -> Expecting:
     """Tell whether the tensors from outside are as they were; collect addresses."""
-    code = Expecting(module, "captured", "program pointers arrays seen objects")
+    code = Expecting(module, "captured", _LISTS["captured"])
 
     def tensor(record: str, number: str) -> None:
         found = code.field(record, "where", "ptr")
@@ -166,7 +177,7 @@ def captured(module: Module, slots: Slots) -> Expecting:
 
 def tensors(module: Module, slots: Slots) -> Expecting:
     """Tell whether arguments, and gradients that are read, are as they were; collect addresses."""
-    code = Expecting(module, "tensors", "program args pointers arrays seen objects")
+    code = Expecting(module, "tensors", _LISTS["tensors"])
     before = code.header("captured")
 
     def tensor(record: str, place: str) -> None:
@@ -238,7 +249,7 @@ def _value(code: Expecting, slots: Slots, record: str, variable: str) -> str:
 
 def grads(module: Module, slots: Slots) -> Expecting:
     """Tell whether the gradients to overwrite are held by their tensors alone."""
-    code = Expecting(module, "grads", "program args pointers arrays objects")
+    code = Expecting(module, "grads", _LISTS["grads"])
     before = code.add(code.header("captured"), code.header("tensors"))
 
     def grad(record: str, number: str) -> None:
@@ -253,16 +264,14 @@ def grads(module: Module, slots: Slots) -> Expecting:
     return code
 
 
-CHECKED = "program args pointers numbers arrays seen objects"
-
-
 def check(module: Module) -> Expecting:
     """Tell whether all is as it was, as far as can be told without calling Python."""
     code = Expecting(module, "check", CHECKED)
     code.expect(code.ask("words", "program"))
-    code.expect(code.ask("parts", "program", "args", "objects"))
-    code.expect(code.ask("arguments", *["program", "args", "pointers", "numbers", "objects"]))
-    code.expect(code.ask("captured", *["program", "pointers", "arrays", "seen", "objects"]))
-    code.expect(code.ask("tensors", *["program", "args", "pointers", "arrays", "seen", "objects"]))
-    code.expect(code.ask("grads", *["program", "args", "pointers", "arrays", "objects"]))
+    for name, given in _LISTS.items():
+
+        def look(name: str = name, given: str = given) -> None:
+            code.expect(code.ask(name, *given.split()))
+
+        code.when(code.is_set(code.header(name)), look)
     return code

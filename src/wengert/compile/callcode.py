@@ -427,7 +427,10 @@ read:
   %named_at = getelementptr i8, ptr %program, i64 $named
   %wanted_names = load i64, ptr %named_at
   %as_many = icmp eq i64 %wanted_names, %named
-  br i1 %as_many, label %compare, label %missed
+  br i1 %as_many, label %count, label %missed
+count:
+  %unnamed = icmp eq i64 %named, 0
+  br i1 %unnamed, label %attempt, label %compare
 compare:
   %are_same = call i1 @names(ptr %program, ptr %names)
   br i1 %are_same, label %attempt, label %missed
@@ -444,15 +447,15 @@ none:
   call void @Py_DecRef(ptr %keeper)
   br label %decide
 decide:
-  %count = add i64 %nargs, %named
-  %room = add i64 %count, 1
+  %given_all = add i64 %nargs, %named
+  %room = add i64 %given_all, 1
   %vector = alloca ptr, i64 %room
   store ptr %callable, ptr %vector
   br label %copy
 copy:
   %from = phi i64 [ 0, %decide ], [ %to, %move ]
   %to = add i64 %from, 1
-  %left = icmp slt i64 %from, %count
+  %left = icmp slt i64 %from, %given_all
   br i1 %left, label %move, label %ask
 move:
   %argument_at = getelementptr ptr, ptr %args, i64 %from
