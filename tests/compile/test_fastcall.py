@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -223,6 +224,36 @@ def test_what_reading_a_setting_changes_is_seen():
     compiled = warm(wg.compile(scaled), wg.ones(3))
     meddles = True
     assert compiled(wg.ones(3)).tolist() == [12.0] * 3
+
+
+class Replacing:
+    """A container for a result, which replaces a layer when it is made."""
+
+    layers: ClassVar[dict[str, wg.nn.Module]] = {}
+
+    def __init__(self, value):
+        self.value = value
+
+    def __wengert_flatten__(self):
+        return [self.value], None, ["value"]
+
+    @classmethod
+    def __wengert_unflatten__(cls, rest, children):
+        for name, layer in cls.layers.items():
+            setattr(cls.net, name, layer)
+        return cls(children[0])
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 5])
+def test_what_is_replaced_while_a_call_ends_is_seen(after):
+    Replacing.net, Replacing.layers = wg.nn.Sequential(wg.nn.Identity()), {}
+    compiled = wg.compile(lambda x: Replacing(Replacing.net(x)))
+    for _ in range(after):
+        compiled(X)
+    Replacing.layers = {"0": wg.nn.ReLU()}
+    assert compiled(X).value.tolist() == X.tolist()
+    for _ in range(4):
+        assert compiled(X).value.tolist() == wg.relu(X).tolist()
 
 
 @pytest.mark.parametrize("key", ["lr", "momentum", "maximize"])

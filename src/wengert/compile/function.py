@@ -71,7 +71,7 @@ class CompiledFunction:
         """Let the next call like this one be made without Python, if there are more than one."""
         entry.runs += 1
         if entry.program is not None:
-            entry.program.refresh()
+            entry.program.refresh(entry.version)
         elif entry.runs == _QUICK_FROM:
             from wengert.compile.guards import program_of
 

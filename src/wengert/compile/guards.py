@@ -26,7 +26,7 @@ from wengert.compile.renewal import Assembling, Failure, Renewal
 from wengert.compile.settings import SETTINGS
 from wengert.graph.dtypes import DEFAULTS, FLOAT64, Array
 from wengert.graph.mode import THREAD
-from wengert.graph.variable import Aval, Leaf, Variable
+from wengert.graph.variable import Leaf, Variable
 from wengert.tensor import pytree
 from wengert.tensor.effects import Setting, structure
 from wengert.tensor.tensor import Tensor
@@ -81,14 +81,14 @@ class Program:
 
     __slots__ = ("_held", "_now", "_words", "memory")
 
-    def __init__(self, memory: Array, held: list[Any], words: int) -> None:
+    def __init__(self, memory: Array, held: list[Any], words: int, version: int) -> None:
         self.memory = memory
         self._held = held
         self._words = words
-        self.refresh()
+        self.refresh(version)
 
-    def refresh(self) -> None:
-        """Let the program hold for this thread, and for what was announced up to now."""
+    def refresh(self, known: int) -> None:
+        """Let the program hold for this thread, if the announcements up to `known` are all."""
         mode, version = THREAD.now, structure.version
         slots = _slots()
         self._now = mode, version
@@ -99,7 +99,7 @@ class Program:
             id(mode) + slots.recording,
             id(structure) + slots.version,
         )
-        first[2, 1] = id(version)
+        first[2, 1] = id(version) if version == known else 0
 
 
 def program_of(
@@ -227,8 +227,9 @@ class _Writer:
             read = guard.read
             if (setting := _number(read, bool)) and type(guard.value) is bool:
                 self._place(program.TRUTH, setting.holder, setting.key)
-                item = self._keep(setting.holder[setting.key])
-                self.lists["places"][-1][3:] = [int(guard.value), 0, item]
+                item = setting.holder[setting.key]  # as the call left it
+                seen = self._keep(item) if bool(item) is guard.value else 0
+                self.lists["places"][-1][3:] = [int(guard.value), 0, seen]
             else:
                 self._call(program.EQUAL, read, guard.value)
         first = len(self.entry.sources)
@@ -335,8 +336,8 @@ class _Writer:
             fixed = not isinstance(source, int) and not source.home.moves
             if not isinstance(source, int):
                 record = self._tensor(source, place in entry.donated)
-            elif type(leaf := self.leaves[source]) is np.ndarray:
-                record = self._array(Aval(leaf.shape, leaf.dtype), _PLAIN)
+            elif type(self.leaves[source]) is np.ndarray:
+                record = self._array(entry.graph.inputs[place].aval, _PLAIN)
                 record.update(given=1, plain=1, where=self.places[source])
             else:
                 continue  # a float
@@ -459,7 +460,7 @@ class _Writer:
         for number, renewal in enumerate(self.renewals):
             at = starts["results"] + number * len(RECORD) + RECORD.index("first")
             renewal.homes = memory[at : at + 2]
-        return Program(memory, self.held, starts["words"])
+        return Program(memory, self.held, starts["words"], self.entry.version)
 
 
 def _is_plain_dict(holder: Any, key: Any) -> bool:
