@@ -68,7 +68,7 @@ class _Uses:
         return all(map(self.is_settled, xs))
 
 
-def optimise(program: Program, aliases: Mapping[int, int]) -> None:
+def fuse(program: Program, aliases: Mapping[int, int]) -> None:
     """Carry out both passes and drop what nobody reads any more."""
     inline(program)
     merge(program, aliases)

@@ -63,6 +63,16 @@ class Program:
     known: dict[Hashable, tuple[Strided, ...]] = field(default_factory=dict)
     arena_bytes: int = 0
 
+    def __str__(self) -> str:
+        """Return a line for each kernel, with arrays numbered as they appear."""
+        numbers: dict[Buffer, str] = {}
+        for place, x in enumerate(self.inputs):
+            if x.buffer is not None:
+                numbers[x.buffer] = f"in{place}"
+        lines = [f"{len(self.kernels)} kernels, arena of {self.arena_bytes} bytes"]
+        lines += [f"  {kernel.line(numbers)}" for kernel in self.kernels]
+        return "\n".join(lines)
+
 
 def lower_graph(graph: Graph, machine: Machine) -> Program:
     """Return the kernels of `graph`.
@@ -90,7 +100,7 @@ def _lower_operations(
         known[v] = _constant(v.concrete("compiling a graph"), program)
     for op in graph.operations:
         outputs = graph.results(op)
-        lowering = Lowering(program, tuple(v.aval for v in outputs), machine, op.primitive.name)
+        lowering = Lowering(program, tuple(v.aval for v in outputs), machine, _label(op))
         made = _lower_operation(op, lowering, [known[x] for x in op.inputs])
         for v, array in zip(outputs, made, strict=True):
             assert (array.shape, array.dtype) == (v.shape, v.dtype), (op, array)
@@ -125,6 +135,10 @@ def _lower_operation(
     except NotImplementedError as error:
         raise LoweringError(f"{error}{_where(op)}.") from None
     return result if op.primitive.several else (result,)
+
+
+def _label(op: Operation) -> str:
+    return f"{op.primitive.name}{_where(op)}"
 
 
 def _where(op: Operation) -> str:

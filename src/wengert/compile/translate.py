@@ -11,6 +11,7 @@ from wengert.compile.pipeline import prepare
 from wengert.compile.record import Record
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
+from wengert.passes.pipeline import optimise
 
 
 def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[Record, MachineCode]:
@@ -25,7 +26,7 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
     lines : Lines
         The lines of the graph.
     """
-    program = prepare(graph, aliases, machine())
+    program = prepare(optimise(graph), aliases, machine())
     kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
     pointers = len(graph.inputs) + len(graph.outputs)
     module, phases = generate(kernels, pointers, machine(), attributes(), pause())

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.native import CHAINS, multiply_add_loop, ping_pong_loop, vector_lanes
+from wengert.bench.native import CHAINS, multiply_add_loop, ping_pong_loop, vector_lanes
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 100])

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import llvmlite
-
-from benchmarks.native import CHAINS, multiply_add_loop, ping_pong_loop, vector_lanes
-from benchmarks.task import Task
+from wengert.bench.native import CHAINS, multiply_add_loop, ping_pong_loop, vector_lanes
+from wengert.bench.task import Task
 
 ITERATIONS = 2_000_000
 TURNS = 20_000
@@ -19,12 +17,12 @@ TURNS = 20_000
 
 def prepare(case: dict[str, Any]) -> Task:
     """Build the probe named in the case: ``peak`` on some threads, or ``hand-over`` on two."""
-    facts = {"version": llvmlite.__version__}
+    facts: dict[str, Any] = {"lanes": vector_lanes()}
     if case["probe"] == "hand-over":
         return Task(_ping_pong(), facts=facts | {"amount": 2 * TURNS})
     threads: int = case["threads"]
     flops = 2 * threads * ITERATIONS * CHAINS * vector_lanes()
-    return Task(_peak(threads), facts=facts | {"amount": flops, "lanes": vector_lanes()})
+    return Task(_peak(threads), facts=facts | {"amount": flops})
 
 
 def _peak(threads: int) -> Callable[[], None]:

@@ -19,8 +19,11 @@ class Task:
         Takes a number of steps, does that many, and returns numbers which all peers must share.
     facts : dict
         What is known of the work beforehand: versions, operation counts, dtype.
+    memory : Callable, optional
+        Returns what memory the work needs, in bytes; asked after the first run.
     """
 
     run: Callable[[], Any]
     check: Callable[[int], list[float]] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    memory: Callable[[], dict[str, int]] | None = None

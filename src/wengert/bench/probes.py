@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import report
-from benchmarks.harness import Peer, Rounds, Worker, cores_for, race, started
-from benchmarks.stats import summarise
+from wengert.bench import formats
+from wengert.bench.harness import Peer, Rounds, Worker, cores_for, race, started
+from wengert.bench.stats import summarise
 
-MODULE = "benchmarks.peers.machine"
+MODULE = "wengert.bench.peers.machine"
 PEAK = "peak"
 HAND_OVER = "hand-over"
 """One thread writes, another on a second processor sees it: some 30 ns where both share a cache,
@@ -51,9 +51,9 @@ def gauge(chosen: Any, note: Callable[[str], None]) -> tuple[str, dict[str, list
         numbers[name] = rates(rounds, name, amount)
         if name == HAND_OVER:
             between = summarise([1e9 / rate for rate in numbers[name]])
-            parts.append(f"hand-over between two cores {report.spread(between)} ns")
+            parts.append(f"hand-over between two cores {formats.spread(between)} ns")
         else:
             speed = summarise([rate / 1e9 for rate in numbers[name]])
-            parts.append(f"{name} {report.spread(speed)} GFLOP/s")
+            parts.append(f"{name} {formats.spread(speed)} GFLOP/s")
     disturbed = "" if rounds.quiet else " (others used the processors meanwhile)"
     return f"Multiply-adds in registers: {', '.join(parts)}{disturbed}.", numbers

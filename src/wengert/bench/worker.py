@@ -1,15 +1,17 @@
 """A worker process: reads requests from its standard input, one JSON object per line.
 
-Run by `benchmarks.harness` as ``python -m benchmarks.worker MODULE CORES``; MODULE has a function
-``prepare(case)`` returning a `benchmarks.task.Task`, CORES is a list such as ``0,1`` (empty: not
-pinned). Between requests the process is blocked on the pipe.
+Run by `wengert.bench.harness` as ``python -m wengert.bench.worker MODULE CORES``; MODULE has a
+function ``prepare(case)`` returning a `wengert.bench.task.Task`, CORES is a list such as ``0,1``
+(empty: not pinned). Between requests the process is blocked on the pipe.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -17,12 +19,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.task import Task
+from wengert.bench.peers import Unsupported
+from wengert.bench.task import Task
 
 BATCH_SECONDS = 1e-3
 """Calls are timed in groups of about this length, so that reading the clock costs nothing."""
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
+
+
+_DEATH_SIGNAL = 1
+"""Linux's number of the setting which signal a process gets when its parent ends."""
+
+
+def end_with_parent() -> None:
+    """End this process with the one that started it, also if that is killed while this one sleeps.
+
+    On Linux; elsewhere a parent that is killed leaves its sleeping workers behind.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def pin(cores: str) -> None:
@@ -117,8 +133,31 @@ def _seconds_per_call(run: Callable[[], Any], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
+def first_call(run: Callable[[], Any]) -> dict[str, Any]:
+    """Call `run` once; return the seconds it took and by how many bytes the process grew."""
+    before, start = _largest_size(), time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "growth": _largest_size() - before}
+
+
+def _largest_size() -> int:
+    """Return the largest memory this process has had so far, in bytes; 0 where unknown."""
+    try:
+        import resource
+    except ImportError:  # the system is not one of POSIX's
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 class Server:
-    """Answers the requests ``load``, ``prepare``, ``facts``, ``check`` and ``time``."""
+    """Answers requests: a JSON object with ``do`` and what that needs.
+
+    ``load`` imports the peer's module; ``prepare`` builds the task of a ``case`` and returns its
+    facts; ``check`` returns numbers that peers share after so many ``steps``; ``first`` runs the
+    task once; ``time`` runs it for some ``seconds``; ``memory`` returns what it needs.
+    """
 
     def __init__(self, module: str) -> None:
         self._prepare: Callable[[dict[str, Any]], Task] = importlib.import_module(module).prepare
@@ -134,15 +173,18 @@ class Server:
             return self._task.facts
         if self._task is None:
             raise RuntimeError(f"{request['do']}: no task yet; send 'prepare' first")
-        if request["do"] == "facts":
-            return self._task.facts
         if request["do"] == "check":
             return {"values": self._task.check(request["steps"]) if self._task.check else []}
+        if request["do"] == "first":
+            return first_call(self._task.run)
+        if request["do"] == "memory":
+            return self._task.memory() if self._task.memory else {}
         return time_calls(self._task.run, request["seconds"])
 
 
 def main() -> None:
     """Serve until the pipe closes."""
+    end_with_parent()
     pin(sys.argv[2])
     # Replies get the real standard output to themselves: a library that prints must not break in.
     replies = os.fdopen(os.dup(1), "w", buffering=1)
@@ -152,8 +194,11 @@ def main() -> None:
         try:
             server = server or Server(sys.argv[1])
             reply = server.answer(json.loads(line))
+        except Unsupported as error:
+            reply = {"error": str(error)}
         except Exception as error:  # whatever went wrong is the reply; the parent decides
-            reply = {"error": f"{type(error).__name__}: {error}"}
+            said = str(error).strip().partition("\n")[0]  # some explain themselves over pages
+            reply = {"error": f"{type(error).__name__}: {said}"}
         replies.write(json.dumps(reply) + "\n")
 
 

@@ -1,15 +1,20 @@
 """Worker processes and rounds, with NumPy as the only peer."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from benchmarks import harness
-from benchmarks.harness import Peer, PeerError, Rounds, Worker, race, started
-from benchmarks.worker import Server, time_calls
+from wengert.bench import harness
+from wengert.bench.harness import Peer, PeerError, Rounds, Worker, race, started
+from wengert.bench.worker import Server, time_calls
+from wengert.bench.workload import Workload
 
-NUMPY = Peer("benchmarks.peers.numpy_by_hand")
-CASE = {"net": "tiny", "threads": 1}
+NUMPY = Peer("wengert.bench.peers.numpy_by_hand")
+CASE = Workload((2, 2, 2), 1).case(1)
 
 
 class Stub:
@@ -45,11 +50,11 @@ def test_two_processes_agree_and_are_timed_in_turn():
 def test_an_absent_library_is_skipped_with_its_reason():
     notes = []
     with started(
-        {"x": Peer("benchmarks.peers.no_such_peer"), "numpy": NUMPY}, notes.append
+        {"x": Peer("wengert.bench.peers.no_such_peer"), "numpy": NUMPY}, notes.append
     ) as left:
         assert list(left) == ["numpy"]
     assert notes == [
-        "x skipped: ModuleNotFoundError: No module named 'benchmarks.peers.no_such_peer'"
+        "x skipped: ModuleNotFoundError: No module named 'wengert.bench.peers.no_such_peer'"
     ]
 
 
@@ -61,6 +66,55 @@ def test_an_error_in_a_peer_is_reported_and_the_peer_lives_on():
         assert worker.ask(do="prepare", case=CASE)["dtype"] == "float32"
     finally:
         worker.close()
+
+
+def test_a_peer_that_took_too_long_is_ended_and_revived():
+    worker = Worker(NUMPY)
+    try:
+        with pytest.raises(PeerError, match="no answer to 'prepare' in 0 s"):
+            worker.ask(do="prepare", case=CASE, within=0.0)
+        worker.revive()
+        assert worker.ask(do="prepare", case=CASE)["dtype"] == "float32"
+    finally:
+        worker.close()
+
+
+KILLED = """
+import os, signal
+from wengert.bench.harness import Peer, Worker
+worker = Worker(Peer("wengert.bench.peers.numpy_by_hand"))
+worker.ask(do="load")
+print(worker._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_sleeping_worker_ends_with_a_parent_that_is_killed():
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], capture_output=True, text=True, check=False
+    )
+    worker = Path("/proc", done.stdout.strip(), "stat")
+    for _ in range(500):
+        if not worker.exists() or worker.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.01)
+    pytest.fail("the worker still lives")
+
+
+def test_workers_find_no_module_of_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    monkeypatch.chdir(tmp_path)
+    worker = Worker(NUMPY)
+    try:
+        assert worker.ask(do="prepare", case=CASE)["dtype"] == "float32"
+    finally:
+        worker.close()
+
+
+def test_workers_keep_compiled_code_in_a_folder_of_their_own(tmp_path):
+    variables = harness.caches_in(tmp_path)
+    assert variables["WENGERT_CACHE_DIR"].startswith(str(tmp_path))
 
 
 def test_every_round_measures_every_worker_once_in_a_fixed_random_order():
@@ -105,6 +159,7 @@ def test_more_threads_than_processors_are_refused():
 def test_all_thread_pools_are_pinned_alike():
     environment = harness.pinned_environment(2)
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
+    assert environment["WENGERT_THREADS"] == "2"
     assert environment["XLA_FLAGS"].endswith("=true")
     assert harness.pinned_environment(1)["XLA_FLAGS"].endswith("=false")
 
@@ -124,6 +179,6 @@ def test_short_work_is_warmed_up_and_repeated():
 
 
 def test_a_task_must_be_prepared_first():
-    server = Server("benchmarks.peers.numpy_by_hand")
+    server = Server("wengert.bench.peers.numpy_by_hand")
     with pytest.raises(RuntimeError, match="check: no task yet"):
         server.answer({"do": "check", "steps": 1})

@@ -12,13 +12,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stats import Summary, ratios, summarise
+from wengert.bench.stats import Summary, ratios, summarise
 
-ROOT = Path(__file__).resolve().parent.parent
 REPLY_SECONDS = 600.0
 """How long a worker may take over one request."""
 
@@ -49,46 +49,117 @@ def cores_for(threads: int | None) -> list[int]:
 def pinned_environment(threads: int) -> dict[str, str]:
     """Return the environment shared by all peers: each thread pool has `threads` threads."""
     count = str(threads)
-    pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS", "NUMBA", "WENGERT")
+    pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS", "NUMBA")
     environment = os.environ | {f"{pool}_NUM_THREADS": count for pool in pools}
     multi = "true" if threads > 1 else "false"
     environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={multi}"
-    environment |= {"NPROC": count, "JAX_PLATFORMS": "cpu", "PYTHONHASHSEED": "0"}
+    environment |= {
+        "WENGERT_THREADS": count,
+        "NPROC": count,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONHASHSEED": "0",
+    }
     return environment
+
+
+def same_modules() -> str:
+    """Return a ``PYTHONPATH`` by which another interpreter finds the same modules as this one."""
+    return os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
+
+
+def caches_in(folder: Path) -> dict[str, str]:
+    """Return the variables by which each library keeps compiled code in a folder."""
+    return {
+        "WENGERT_CACHE_DIR": str(folder / "wengert"),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch"),
+    }
 
 
 @dataclass(frozen=True)
 class Peer:
-    """What a worker process runs: a module with ``prepare(case)``, on some threads."""
+    """What a worker process runs.
+
+    Attributes
+    ----------
+    module : str
+        A module with ``prepare(case)``.
+    threads : int
+        How many threads and processors it has.
+    library : str, optional
+        The package that must be installed.
+    options : dict
+        What is added to each case.
+    """
 
     module: str
     threads: int = 1
+    library: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def absent(self) -> str | None:
+        """Say what is not installed, or None."""
+        if self.library is None or find_spec(self.library) is not None:
+            return None
+        return f"{self.library} is not installed"
 
 
 class Worker:
-    """One peer's process, bound to as many processors as it has threads."""
+    """One peer's process, bound to as many processors as it has threads.
 
-    def __init__(self, peer: Peer) -> None:
-        self._module = peer.module
+    Parameters
+    ----------
+    peer : Peer
+        What it runs.
+    environment : mapping, optional
+        Further variables of its environment.
+    """
+
+    def __init__(self, peer: Peer, environment: Mapping[str, str] | None = None) -> None:
+        self.peer = peer
+        self._environment = {
+            **pinned_environment(peer.threads),
+            "PYTHONPATH": same_modules(),
+            **(environment or {}),
+        }
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the worker
-        cores = ",".join(map(str, cores_for(peer.threads)))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", peer.module, cores],
-            cwd=ROOT,
-            env=pinned_environment(peer.threads),
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        cores = ",".join(map(str, cores_for(self.peer.threads)))
+        # -P: a module in the current folder must not stand in for a library.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "wengert.bench.worker", self.peer.module, cores],
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
         )
 
-    def ask(self, **request: Any) -> dict[str, Any]:
+    def revive(self) -> None:
+        """Start the process again if it has ended."""
+        if self._process.poll() is not None:
+            self._process.communicate()
+            self._process = self._start()
+
+    def ask(self, *, within: float = REPLY_SECONDS, **request: Any) -> dict[str, Any]:
         """Wake the process, let it answer one request, put it back to sleep.
+
+        Parameters
+        ----------
+        within : float
+            How many seconds it may take.
+        request : object
+            What is asked; see `wengert.bench.worker.Server`.
 
         Raises
         ------
         PeerError
-            If the peer's code raised, its process ended, or it took longer than ten minutes.
+            If the peer's code raised, its process ended, or it took too long.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -99,9 +170,10 @@ class Worker:
             stdin.flush()
         except BrokenPipeError:
             raise PeerError(self._last_words()) from None
-        if not select.select([stdout], [], [], REPLY_SECONDS)[0]:
+        if not select.select([stdout], [], [], within)[0]:
             self._process.kill()
-            raise PeerError(f"{self._module}: no answer to {request['do']!r} in {REPLY_SECONDS} s")
+            self._process.wait()
+            raise PeerError(f"{self.peer.module}: no answer to {request['do']!r} in {within:g} s")
         line = stdout.readline()
         if not line:
             raise PeerError(self._last_words())
@@ -128,7 +200,7 @@ class Worker:
         code = self._process.wait()
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
-        return f"{self._module} ended with code {code}: {lines[-1] if lines else 'no message'}"
+        return f"{self.peer.module} ended with code {code}: {lines[-1] if lines else 'no message'}"
 
 
 @contextmanager
@@ -138,6 +210,8 @@ def started(
 ) -> Iterator[dict[str, Worker]]:
     """Start one worker per peer; at the end, end them all.
 
+    Compiled code that earlier versions left on the disk is not found: the cache is an empty folder.
+
     Parameters
     ----------
     peers : mapping
@@ -146,18 +220,22 @@ def started(
         Receives one line for each peer that is skipped.
     """
     workers: dict[str, Worker] = {}
-    try:
-        for name, peer in peers.items():
-            workers[name] = Worker(peer)
-            try:
-                workers[name].ask(do="load")
-            except PeerError as error:
-                note(f"{name} skipped: {error}")
-                workers.pop(name).close()
-        yield workers
-    finally:
-        for worker in workers.values():
-            worker.close()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for name, peer in peers.items():
+                if peer.absent:
+                    note(f"{name} skipped: {peer.absent}")
+                    continue
+                workers[name] = Worker(peer, caches_in(Path(folder)))
+                try:
+                    workers[name].ask(do="load")
+                except PeerError as error:
+                    note(f"{name} skipped: {error}")
+                    workers.pop(name).close()
+            yield workers
+        finally:
+            for worker in workers.values():
+                worker.close()
 
 
 @dataclass(frozen=True)
@@ -181,6 +259,14 @@ class Rounds:
     def seconds(self, name: str) -> list[float]:
         """Return one peer's median time of each round."""
         return [sample["median"] for sample in self.samples[name]]
+
+    def only(self, keep: Sequence[bool]) -> Rounds:
+        """Return the rounds for which `keep` is true."""
+        samples = {
+            name: [one for one, kept in zip(values, keep, strict=True) if kept]
+            for name, values in self.samples.items()
+        }
+        return Rounds(samples, self.disturbed, self.quiet)
 
     def summary(self, name: str, scale: float = 1.0) -> Summary:
         """Return one peer's time over rounds; the minimum is over single groups of calls.

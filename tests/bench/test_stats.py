@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.stats import Summary, disagreement, ratios, summarise
+from wengert.bench.stats import Summary, disagreement, ratios, summarise
 
 
 def test_quartiles_are_those_of_the_rounds():
