@@ -154,11 +154,13 @@ def test_wrong_arguments_are_refused_as_before():
 
 
 def weighted(tree, scale=1.0, *, shift=0.0):
-    return tree["b"][0] * scale + tree["a"][1][0] * 10 + tree["a"][0] * 100 + shift
+    more = (len(tree) - 2, len(tree["a"]) - 2, len(tree["b"]) - 1)
+    found = tree["b"][0] * scale + tree["a"][1][0] * 10 + tree["a"][0] * 100 + shift
+    return found + 1000.0 * sum(more)
 
 
 def tree(a=1.0, b=2.0, c=3.0):
-    return {"b": [double(a)], "a": (double(c), {0: double(b)} if a is None else [double(b)])}
+    return {"b": [double(a)], "a": (double(c), [double(b)])}
 
 
 def test_parts_of_nested_arguments_are_fast_and_read_anew():
@@ -173,6 +175,7 @@ OTHER_TREES = {
     "a tuple for a list": lambda t: {**t, "b": tuple(t["b"])},
     "a list for a tuple": lambda t: {**t, "a": list(t["a"])},
     "more in a list": lambda t: {**t, "b": [*t["b"], double(5.0)]},
+    "more in a tuple": lambda t: {**t, "a": (*t["a"], double(5.0))},
     "more in a dict": lambda t: {**t, "c": double(5.0)},
     "another order": lambda t: dict(reversed(t.items())),
     "one tensor twice": lambda t: {**t, "a": (t["b"][0], t["a"][1])},

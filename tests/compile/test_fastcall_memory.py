@@ -22,7 +22,7 @@ from tests.compile.quick import (
     warm,
 )
 from wengert.compile.function import CompiledFunction
-from wengert.compile.guards import _LONG
+from wengert.compile.table import _LONG
 
 pytestmark = needs_fast_calls
 

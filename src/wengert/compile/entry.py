@@ -26,7 +26,7 @@ from wengert.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from wengert.compile.executable import Executable
-    from wengert.compile.guards import Program
+    from wengert.compile.table import Program
 
 
 @dataclass(frozen=True, slots=True)

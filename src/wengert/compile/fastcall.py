@@ -16,11 +16,11 @@ import numpy as np
 from wengert.compile import cache, callables, objects
 from wengert.compile.callcode import call_code
 from wengert.compile.expecting import API
-from wengert.compile.guards import Program
 from wengert.compile.identity import text_key
 from wengert.compile.llvm import MachineCode, add_symbol, identity, machine
 from wengert.compile.program import KNOWN, WORD
 from wengert.compile.record import Record
+from wengert.compile.table import Program
 from wengert.graph.dtypes import Array
 from wengert.graph.variable import Leaf, next_serial
 from wengert.tensor.tensor import Tensor

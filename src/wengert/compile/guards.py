@@ -11,20 +11,19 @@ import functools
 import operator
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wengert.ad.call import Refusal, Refused
 from wengert.compile import objects, program
-from wengert.compile import threads as pool
 from wengert.compile.arguments import hooks_of
-from wengert.compile.objects import Slots
-from wengert.compile.program import ANY, ARGUMENT, HEADER, LEAF, NO, PLACE, RECORD, WORD, WORDS, YES
-from wengert.compile.renewal import Assembling, Failure, Renewal
+from wengert.compile.program import ANY, NO, YES
+from wengert.compile.renewal import Assembling, Renewal
 from wengert.compile.settings import SETTINGS
-from wengert.graph.dtypes import DEFAULTS, FLOAT64, Array
+from wengert.compile.table import Program, Table, Unsaid
+from wengert.graph.dtypes import DEFAULTS, FLOAT64
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.tensor import pytree
@@ -35,18 +34,6 @@ if TYPE_CHECKING:
     from wengert.compile.entry import Captured, Entry, Home
     from wengert.compile.reach import Read
 
-_LISTS = {
-    "names": program.NAME,
-    "parts": program.PART,
-    "words": WORDS,
-    "arguments": ARGUMENT,
-    "captured": RECORD,
-    "tensors": RECORD,
-    "grads": RECORD,
-    "places": PLACE,
-    "results": RECORD,
-    "leaves": LEAF,
-}
 _PLAIN = objects.CONTIGUOUS | objects.ALIGNED
 _OWN = _PLAIN | objects.OWNED | objects.WRITEABLE
 _NUMBERS = (float, int, bool)
@@ -58,48 +45,6 @@ _CONTAINERS: dict[type, int] = {
     list: program.IN_LIST,
     dict: program.IN_DICT,
 }
-
-_LONG = 30_000
-"""From how many nanoseconds on a call lets other threads use the interpreter."""
-
-_MOST = 2000
-"""How many addresses and numbers a call may collect, which it does on the stack."""
-
-
-class _Unsaid(Exception):
-    """An entry does something that no program says."""
-
-
-class Program:
-    """A program in memory, and all that its addresses point to.
-
-    Attributes
-    ----------
-    memory : ndarray of int64
-        The program.
-    """
-
-    __slots__ = ("_held", "_now", "_words", "memory")
-
-    def __init__(self, memory: Array, held: list[Any], words: int, version: int) -> None:
-        self.memory = memory
-        self._held = held
-        self._words = words
-        self.refresh(version)
-
-    def refresh(self, known: int) -> None:
-        """Let the program hold for this thread, if the announcements up to `known` are all."""
-        mode, version = THREAD.now, structure.version
-        slots = _slots()
-        self._now = mode, version
-        self.memory[HEADER.index("thread")] = objects.thread_id()
-        first = self.memory[self._words : self._words + 3 * len(WORDS)].reshape(3, len(WORDS))
-        first[:, 0] = (
-            id(mode) + slots.mode_trace,
-            id(mode) + slots.recording,
-            id(structure) + slots.version,
-        )
-        first[2, 1] = id(version) if version == known else 0
 
 
 def program_of(
@@ -120,17 +65,11 @@ def program_of(
         return None
     try:
         return _Writer(entry, args, kwargs, leaves).written()
-    except _Unsaid:
+    except Unsaid:
         return None
 
 
-def _slots() -> Slots:
-    slots = objects.slots()
-    assert slots is not None
-    return slots
-
-
-class _Writer:
+class _Writer(Table):
     """A program that is being written."""
 
     def __init__(
@@ -140,16 +79,12 @@ class _Writer:
         kwargs: Mapping[str, Any],
         leaves: Sequence[Any],
     ) -> None:
+        super().__init__()
         self.entry = entry
-        self.slots = _slots()
         self.args: list[Any] = [*args, *kwargs.values()]
         """The arguments, then the parts of those that are nested."""
         self.names, self.leaves = tuple(kwargs), leaves
         self.recording = THREAD.now.recording
-        self.held: list[Any] = [entry.graph]
-        self.header = dict.fromkeys(HEADER, 0)
-        self.lists: dict[str, list[list[int]]] = {name: [] for name in _LISTS}
-        self.renewals: list[Renewal] = []
         self.places: list[int] = []
         """For each leaf, which argument or part it is."""
         self.grad_rules: dict[int, int] = {}
@@ -159,7 +94,7 @@ class _Writer:
         entry = self.entry
         recorded = self.recording and entry.differentiable
         if entry.stores or entry.same or (recorded and entry.obstacle is None):
-            raise _Unsaid
+            raise Unsaid
         self._nested()
         self._modes()
         self._places()
@@ -171,73 +106,56 @@ class _Writer:
         refuses = recorded and entry.obstacle is not None
         self._results(Refusal(entry.results, entry.obstacle or "") if refuses else None)
         self._leaves()
-        return self._laid_out()
+        return self.laid_out(self.entry)
 
     # Words and places outside
 
-    def _word(self, owner: Any, at: int, expected: int, same: bool = True) -> None:
-        self.held.append(owner)
-        self.lists["words"].append([id(owner) + at, expected, int(same)])
-
-    def _keep(self, value: Any) -> int:
-        """Return the address of an object, which the program keeps alive."""
-        self.held.append(value)
-        return id(value)
-
     def _modes(self) -> None:
         slots = self.slots
-        self._word(THREAD.now, slots.mode_trace, id(None))
-        self._word(THREAD.now, slots.recording, id(self.recording))
-        self._word(structure, slots.version, id(structure.version))
-        self._word(SETTINGS, slots.enabled, id(True))
-        self._word(DEFAULTS, slots.default, self._keep(DEFAULTS.float))
+        self.word(THREAD.now, slots.mode_trace, id(None))
+        self.word(THREAD.now, slots.recording, id(self.recording))
+        self.word(structure, slots.version, id(structure.version))
+        self.word(SETTINGS, slots.enabled, id(True))
+        self.word(DEFAULTS, slots.default, self.keep(DEFAULTS.float))
         for owner, name, value in self.entry.modes:
-            self._place(program.ITEM, vars(owner), name, value)
-
-    def _place(self, kind: int, holder: Any, key: Any, value: Any = None) -> None:
-        where = key if kind == program.ELEMENT else self._keep(key)
-        self.lists["places"].append([kind, self._keep(holder), where, self._keep(value), 0, 0])
-
-    def _call(self, kind: int, read: Callable[[], Any], value: Any) -> None:
-        self.header["calls"] = 1
-        self._place(kind, read, None, value)
+            self.place(program.ITEM, vars(owner), name, value)
 
     def _places(self) -> None:
         for place in self.entry.held.places:
             self._held_place(place.read, place.value)
         for container, size in self.entry.held.sizes:
             if type(container).__len__ in (dict.__len__, list.__len__):
-                self._word(container, objects.SIZE, size)
+                self.word(container, objects.SIZE, size)
             else:
-                self._call(program.EQUAL, functools.partial(len, container), size)
+                self.call(program.EQUAL, functools.partial(len, container), size)
 
     def _held_place(self, read: Read, value: Any) -> None:
         holder, key = read.args
         if read.func is getattr and isinstance(holder, types.CellType):
-            self._word(holder, self.slots.content, self._keep(value))
+            self.word(holder, self.slots.content, self.keep(value))
         elif read.func is operator.getitem and _is_plain_dict(holder, key):
-            self._place(program.ITEM, holder, key, value)
+            self.place(program.ITEM, holder, key, value)
         elif read.func is operator.getitem and type(holder) is list:
-            self._place(program.ELEMENT, holder, key, value)
+            self.place(program.ELEMENT, holder, key, value)
         else:
-            self._call(program.CALLED, read, value)
+            self.call(program.CALLED, read, value)
 
     def _settings(self) -> None:
         for guard in self.entry.guards:
             read = guard.read
             if (setting := _number(read, bool)) and type(guard.value) is bool:
-                self._place(program.TRUTH, setting.holder, setting.key)
+                self.place(program.TRUTH, setting.holder, setting.key)
                 item = setting.holder[setting.key]  # as the call left it
-                seen = self._keep(item) if bool(item) is guard.value else 0
+                seen = self.keep(item) if bool(item) is guard.value else 0
                 self.lists["places"][-1][3:] = [int(guard.value), 0, seen]
             else:
-                self._call(program.EQUAL, read, guard.value)
+                self.call(program.EQUAL, read, guard.value)
         first = len(self.entry.sources)
         for number, read in enumerate(self.entry.hypers):
             if setting := _number(read, float):
-                self._place(program.READING, setting.holder, setting.key)
+                self.place(program.READING, setting.holder, setting.key)
             else:
-                self._call(program.NUMBER_CALLED, read, None)
+                self.call(program.NUMBER_CALLED, read, None)
             self.lists["places"][-1][3:] = [self._number(), first + number, 0]
 
     def _number(self) -> int:
@@ -251,13 +169,13 @@ class _Writer:
         """Find the leaves, in the order in which they are flattened: dicts by their keys."""
         positional = len(self.args) - len(self.names)
         self.header["nargs"] = positional
-        self.lists["names"] = [[self._keep(sys.intern(name))] for name in self.names]
+        self.lists["names"] = [[self.keep(sys.intern(name))] for name in self.names]
         named = {name: positional + place for place, name in enumerate(self.names)}
         for place in (*range(positional), *(named[name] for name in sorted(named))):
             self._walk(place)
         found = [self.args[place] for place in self.places]
         if len(found) != len(self.leaves) or not all(map(operator.is_, found, self.leaves)):
-            raise _Unsaid
+            raise Unsaid
 
     def _walk(self, place: int) -> None:
         """Find the leaves of an argument or part."""
@@ -268,12 +186,12 @@ class _Writer:
                 self.places.append(place)
             return
         if not value:
-            raise _Unsaid
+            raise Unsaid
         if type(value) is dict and any(type(key) is not str for key in value):
-            raise _Unsaid
+            raise Unsaid
         keys = sorted(value) if type(value) is dict else range(len(value))
         for key in keys:
-            where = self._keep(key) if type(value) is dict else key
+            where = self.keep(key) if type(value) is dict else key
             self.lists["parts"].append([kind, place, where, len(value)])
             self.args.append(value[key])
             self._walk(len(self.args) - 1)
@@ -291,9 +209,9 @@ class _Writer:
                 source = self.entry.sources.index(self.places.index(index))
                 self.lists["arguments"].append([program.NUMBER, index, self._number(), source])
             elif type(arg) in _CONSTANT:
-                self.lists["arguments"].append([program.STATIC, index, self._keep(arg), 0])
+                self.lists["arguments"].append([program.STATIC, index, self.keep(arg), 0])
             elif type(arg) is not np.ndarray:
-                raise _Unsaid
+                raise Unsaid
 
     def _grads_known(self) -> None:
         """Say which tensors must have a gradient or none, but for the arguments' (see `_where`)."""
@@ -305,28 +223,28 @@ class _Writer:
             if isinstance(home.cell, int):
                 self.grad_rules[home.cell] = NO if has else YES
             elif isinstance(home.cell, functools.partial):
-                raise _Unsaid
+                raise Unsaid
             else:
-                self._word(home.cell, self.slots.grad, id(None), same=not has)
+                self.word(home.cell, self.slots.grad, id(None), same=not has)
 
     def _effects(self) -> None:
         outputs = len(self.entry.sources) + len(self.entry.hypers)
         for effect in self.entry.effects:
             if effect.requires_grad is not None or isinstance(effect.home.cell, functools.partial):
-                raise _Unsaid
+                raise Unsaid
             if effect.output is None or effect.donor is not None:
                 continue
             if not effect.home.is_grad:
-                raise _Unsaid
-            record = self._array(self.entry.graph.outputs[effect.output].aval, _OWN)
+                raise Unsaid
+            record = self.array(self.entry.graph.outputs[effect.output].aval, _OWN)
             record["place"] = outputs + effect.output
             record.update(kind=id(Variable), requires=id(False), **self._where(effect.home))
-            self._add("grads", record)
+            self.add("grads", record)
 
     def _where(self, home: Home) -> dict[str, int]:
         if isinstance(home.cell, int):
             return {"given": 1, "where": self.places[home.cell]}
-        return {"given": 0, "where": self._keep(home.cell)}
+        return {"given": 0, "where": self.keep(home.cell)}
 
     def _tensors(self) -> None:
         entry = self.entry
@@ -337,24 +255,24 @@ class _Writer:
             if not isinstance(source, int):
                 record = self._tensor(source, place in entry.donated)
             elif type(self.leaves[source]) is np.ndarray:
-                record = self._array(entry.graph.inputs[place].aval, _PLAIN)
+                record = self.array(entry.graph.inputs[place].aval, _PLAIN)
                 record.update(given=1, plain=1, where=self.places[source])
             else:
                 continue  # a float
             output = taken_over.get(place)
             record.update(place=place, out=-1 if output is None else outputs + output)
-            self._add("captured" if fixed else "tensors", record)
+            self.add("captured" if fixed else "tensors", record)
 
     def _tensor(self, captured: Captured, donated: bool) -> dict[str, int]:
         home = captured.home
         if isinstance(home.cell, functools.partial):
-            raise _Unsaid
-        record = self._array(captured.aval, _OWN if donated else _PLAIN)
+            raise Unsaid
+        record = self.array(captured.aval, _OWN if donated else _PLAIN)
         record.update(self._where(home), exclusive=int(donated))
         record["requires"] = id(captured.requires_grad)
         tensor = home.tensor(self.leaves)
         if home.moves:
-            record["kind"] = self._keep(type(tensor))
+            record["kind"] = self.keep(type(tensor))
         if home.is_grad:
             record["through"] = 1
         elif isinstance(home.cell, int):
@@ -362,24 +280,10 @@ class _Writer:
             record["grad"] = self.grad_rules.get(home.cell, ANY)
             record["hooks"] = YES if captured.requires_grad else ANY
             if captured.requires_grad and hooks_of(tensor._variable):
-                raise _Unsaid
+                raise Unsaid
         if self.recording and captured.requires_grad:
             record["leaf"] = YES
         return record
-
-    def _array(self, aval: Any, flags: int) -> dict[str, int]:
-        """Return a record of what an array must be."""
-        record = dict.fromkeys(RECORD, 0)
-        lengths = np.array(aval.shape, np.int64)
-        self.held.append(lengths)
-        record.update(
-            rank=len(aval.shape), lengths=lengths.ctypes.data, dtype=self._keep(aval.dtype)
-        )
-        record["flags"] = flags
-        return record
-
-    def _add(self, name: str, record: dict[str, int]) -> None:
-        self.lists[name].append([record[word] for word in RECORD])
 
     # Results
 
@@ -387,7 +291,7 @@ class _Writer:
         first = len(self.entry.sources) + len(self.entry.hypers)
         for place, output in zip(self.entry.shown, self.entry.results.outputs, strict=True):
             refused = refusal if output.requires_grad else None
-            record = self._array(output.aval, _OWN)
+            record = self.array(output.aval, _OWN)
             renewal = Renewal(output.aval.shape, output.aval.dtype, refused)
             self.renewals.append(renewal)
             record.update(
@@ -395,9 +299,9 @@ class _Writer:
                 kind=id(Variable if refused is None else Refused),
                 requires=id(refused is not None),
                 stamped=int(refused is not None),
-                renew=self._keep(renewal),
+                renew=self.keep(renewal),
             )
-            self._add("results", record)
+            self.add("results", record)
 
     def _leaves(self) -> None:
         """Say how the result is put together, by trying it on marks."""
@@ -411,7 +315,7 @@ class _Writer:
             parts = [*made]
         else:
             self.header["form"], parts = program.OTHER, marks
-            self.header["assemble"] = self._keep(Assembling(spec))
+            self.header["assemble"] = self.keep(Assembling(spec))
         known = dict(zip(map(id, marks), leaves, strict=True))
         for part in parts:
             self.lists["leaves"].append(self._leaf(known.get(id(part))))
@@ -421,46 +325,11 @@ class _Writer:
 
         if isinstance(leaf, Number):
             if self.entry.results.outputs[leaf.output].dtype != FLOAT64:
-                raise _Unsaid
+                raise Unsaid
             return [0, leaf.output, 1]
         if isinstance(leaf, int):
             return [0, leaf, 0]
-        return [self._keep(leaf.value if isinstance(leaf, Static) else None), 0, 0]
-
-    # Memory
-
-    def _laid_out(self) -> Program:
-        run, header = self.entry.run, self.header
-        # What runs Python code first: it may change what the others find.
-        self.lists["places"].sort(key=lambda record: record[0] < program.CALLED)
-        starts, total = {}, len(HEADER)
-        for name, table in _LISTS.items():
-            starts[name] = total
-            total += len(table) * len(self.lists[name])
-        memory = np.zeros(total, np.int64)
-        base = memory.ctypes.data
-        for name, start in starts.items():
-            header[name], header[f"{name}_at"] = len(self.lists[name]), base + WORD * start
-        wanted = run.threads - 1
-        header.update(
-            control=run.control_address,
-            run=run.run_address,
-            helpers=wanted,
-            summon=self._keep(functools.partial(pool.summon, run, wanted)),
-            long=int(run.nanoseconds > _LONG),
-            fail=self._keep(Failure(run, memory)),
-            pointers=len(self.entry.graph.inputs) + len(self.entry.graph.outputs),
-        )
-        if header["pointers"] + header["numbers"] > _MOST:
-            raise _Unsaid
-        words = [header[name] for name in HEADER]
-        for name in _LISTS:
-            words += [word for record in self.lists[name] for word in record]
-        memory[:] = words
-        for number, renewal in enumerate(self.renewals):
-            at = starts["results"] + number * len(RECORD) + RECORD.index("first")
-            renewal.homes = memory[at : at + 2]
-        return Program(memory, self.held, starts["words"], self.entry.version)
+        return [self.keep(leaf.value if isinstance(leaf, Static) else None), 0, 0]
 
 
 def _is_plain_dict(holder: Any, key: Any) -> bool:
