@@ -12,6 +12,7 @@ import ctypes
 from functools import lru_cache
 
 from wengert.compile import objects
+from wengert.compile.expecting import API
 from wengert.compile.program import WORD
 
 WORDS = 4
@@ -50,7 +51,7 @@ class _Spec(ctypes.Structure):
 @lru_cache(maxsize=1)
 def quick_class(kind: type) -> type:
     """Return a subclass of `kind` whose instances may have programs; `kind` if that cannot be."""
-    if objects.slots() is None:
+    if objects.slots() is None or not all(hasattr(ctypes.pythonapi, name) for name in API):
         return kind
     at = kind.__basicsize__
     members = (_Member * 2)(

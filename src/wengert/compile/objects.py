@@ -41,12 +41,6 @@ CONTIGUOUS, OWNED, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
 """Flags of an array."""
 
 
-_thread_state = ctypes.pythonapi.PyThreadState_Get
-_thread_state.restype = ctypes.c_void_p
-_thread_number = ctypes.pythonapi.PyThreadState_GetID
-_thread_number.argtypes, _thread_number.restype = [ctypes.c_void_p], ctypes.c_uint64
-
-
 class Slots(NamedTuple):
     """The offsets of the slots of Wengert's classes, and of the content of a closure's cell."""
 
@@ -87,7 +81,16 @@ def word(address: int) -> int:
 
 def thread_id() -> int:
     """Return the number of this thread's state, which no other thread will ever have."""
-    return int(_thread_number(_thread_state()))
+    state, number = _thread_functions()
+    return int(number(state()))
+
+
+@lru_cache(maxsize=1)
+def _thread_functions() -> tuple[Any, Any]:
+    state, number = ctypes.pythonapi.PyThreadState_Get, ctypes.pythonapi.PyThreadState_GetID
+    state.restype = ctypes.c_void_p
+    number.argtypes, number.restype = [ctypes.c_void_p], ctypes.c_uint64
+    return state, number
 
 
 def _is_usual() -> bool:
