@@ -213,3 +213,24 @@ def test_kernels_are_printed_on_request(monkeypatch, capfd):
     assert after.startswith("after fuse: graph, 1 kernels")
     assert "product t3[1×9×8; 0,8,1] = linear" in after
     assert "arena of" in placed
+
+
+def test_numbers_are_computed_before_the_products_whose_epilogues_need_them():
+    def f(x, w, t):
+        y = F.matmul(x, w)
+        return y * F.exp(F.sin(F.cos(t)) * 2.0)
+
+    inputs = draw(9, 5), draw(5, 8), np.array(0.5)
+    kinds, _ = kernels_of(f, *inputs)
+    assert kinds == [Map, Product]
+    check(f, *inputs, exact=False)
+
+
+def test_an_array_that_needs_the_product_is_not_moved_before_it():
+    def f(x, w):
+        y = F.matmul(x, w)
+        return y * F.getitem(y, (0, 0))
+
+    kinds, _ = kernels_of(f, draw(9, 5), draw(5, 8))
+    assert kinds == [Product, Map]
+    check(f, draw(9, 5), draw(5, 8), exact=False)
