@@ -98,6 +98,22 @@ def test_what_is_known_by_a_weak_reference_does_not_come_back(part):
         assert not any(reference() is part(other) for other in others)
 
 
+def test_whoever_waits_for_a_result_to_go_may_call():
+    compiled = warm(wg.compile(lambda x: x + 1), wg.zeros(3))
+    references, found = [], []
+
+    def call(_):
+        found.append(compiled(wg.full(3, 5.0)).tolist())
+
+    for i in range(8):
+        y = compiled(wg.full(3, float(i)))
+        assert y.tolist() == [i + 1.0] * 3
+        references.append(weakref.ref(y, call))
+        del y
+    assert len(found) >= 4
+    assert found == [[6.0] * 3] * len(found)
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [

@@ -21,21 +21,23 @@ _SMALL = 1 << 16
 class Renewal:
     """Makes the tensors of one result; remembers two small ones, which take turns."""
 
-    __slots__ = ("_kept", "_make", "homes")
+    __slots__ = ("_kept", "_make", "_refusal", "homes")
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, refusal: Refusal | None) -> None:
-        self._make = functools.partial(np.empty, shape, dtype), refusal
-        self._kept: list[Tensor | None] = [None, None]
-        self.homes: Array
+        self._make = functools.partial(np.empty, shape, dtype)
+        self._refusal = refusal
+        self._kept: tuple[Tensor | None, Tensor | None] = None, None
+        self.homes: memoryview
 
     def __call__(self) -> Tensor:
         """Return a new tensor, and remember it in place of the older one."""
-        make, refusal = self._make
-        array = make()
+        array, refusal = self._make(), self._refusal
         tensor = Tensor(Variable(array) if refusal is None else Refused(array, refusal))
         if array.nbytes <= _SMALL:
-            self._kept = [tensor, self._kept[0]]
-            self.homes[:] = [0 if kept is None else id(kept) for kept in self._kept]
+            homes = self.homes
+            homes[1] = homes[0]  # first, since whoever waits for the older one to go may call
+            homes[0] = id(tensor)
+            self._kept = tensor, self._kept[0]
         return tensor
 
 

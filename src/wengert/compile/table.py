@@ -171,5 +171,5 @@ class Table:
         memory[:] = words
         for number, renewal in enumerate(self.renewals):
             at = starts["results"] + number * len(RECORD) + RECORD.index("first")
-            renewal.homes = memory[at : at + 2]
+            renewal.homes = memory[at : at + 2].data
         return Program(memory, self.held, starts["words"], entry.version)
