@@ -80,6 +80,11 @@ def clock() -> tuple[str, int, int]:
     return f"i32 {time.CLOCK_MONOTONIC}, ptr %time", 1_000_000_000, 1
 
 
+def add_symbol(name: str, address: int) -> None:
+    """Let machine code call the function at `address` by its name."""
+    binding.add_symbol(name, address)
+
+
 def _processor() -> tuple[str, str]:
     """Return the name and the features of the processor to generate code for."""
     features = _features()
