@@ -247,8 +247,18 @@ class Kernels(Protocol):
         """
         ...
 
-    def matmul(self, x: View, y: View) -> View:
-        """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
+    def product(self, x: View, y: View, rank: int) -> View:
+        """Return ``sum(x * y)`` over the axes from number `rank` on, for floats of one shape.
+
+        A factor has stride 0 along the axes that it lacks.
+        """
+        ...
+
+    def factors(self, z: View) -> tuple[View, View] | None:
+        """Return the factors of `z` if it is a result of `product`, else None.
+
+        They have the axes of `z`, followed by those that are summed over.
+        """
         ...
 
     def inline(self, graph: Graph, *xs: View) -> tuple[View, ...]:
