@@ -230,7 +230,7 @@ def _cost(kernel: Product, rows: int, columns: int, layouts: _Layouts) -> float:
 def _packed(kernel: Product, layouts: _Layouts, copies: _Copies) -> Iterable[Kernel]:
     """Yield the copy of the second factor that a product needs, if it needs one."""
     y, columns = kernel.y, len(kernel.shape) - 1
-    if y.strides[columns] == 1 or y.shape[columns] <= 1 or y.size == 0:
+    if kernel.panels or y.strides[columns] == 1 or y.shape[columns] <= 1 or y.size == 0:
         return
     source = layouts.whole(y)
     through = reindex(y, source)

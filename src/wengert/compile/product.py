@@ -11,14 +11,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from wengert.compile.arrays import Shape, Strided, coalesce
+from wengert.compile.arrays import Buffer, Shape, Strided, coalesce
 from wengert.compile.grid import Grid, cut
 from wengert.compile.ir import Function
 from wengert.compile.kernel import Index, Kernel, Store
 from wengert.compile.machine import Machine
 from wengert.compile.nodes import Node, Result, leaves, replaced
-from wengert.compile.registers import Tile
-from wengert.compile.tiling import Split, Tiling, tile
+from wengert.compile.panels import Panels, Region, start, worth_panels
+from wengert.compile.registers import Piece
+from wengert.compile.tiling import Tiling, tile
 
 
 class Product(Kernel):
@@ -76,6 +77,11 @@ class Product(Kernel):
         return tile(self.machine, self.x.dtype, *self.shape[-2:])
 
     @property
+    def panels(self) -> bool:
+        """Whether blocks of the second factor are copied to where the cache keeps them."""
+        return len(self.inner) == 1 and worth_panels(self)
+
+    @property
     def work(self) -> int:
         """About how many additions it is worth."""
         return math.prod(self.shape) * math.prod(self.inner) // 4
@@ -83,8 +89,10 @@ class Product(Kernel):
     @property
     def _groups(self) -> Grid:
         """The groups of tiles of rows, for products that have too few columns to be shared."""
+        rows = self.tiling.rows.parts
         columns = math.prod(self.shape[:-2]) * self.tiling.vectors.parts
-        return cut(self.tiling.rows.parts, self.work // max(1, columns))
+        wanted = min(rows, -(-cut(rows * columns, self.work).chunks // max(1, columns)))
+        return Grid(rows, -(-rows // max(1, wanted)))
 
     @property
     def grid(self) -> Grid:
@@ -108,12 +116,13 @@ class Product(Kernel):
             place.insert(0, index)
         if len(self.shape) > 2:  # noqa: PLR2004
             place.insert(0, rest)
-        bounds = self._groups.bounds(function, group)
+        column = function.mul(start(function, self.tiling.vectors, part), self.tiling.lanes)
+        where = Region(tuple(place), self._groups.bounds(function, group), column)
         found = list(self._columns())
         for first, last, columns in found:
 
             def emit(columns: int = columns) -> None:
-                self._rows(function, place, part, bounds, columns)
+                self._rows(function, where, columns)
 
             if len(found) == 1:
                 emit()
@@ -134,24 +143,14 @@ class Product(Kernel):
             if ends:
                 yield last - 1, last, wide - missing
 
-    def _rows(
-        self,
-        function: Function,
-        place: Sequence[Index],
-        part: Index,
-        bounds: tuple[Index, Index],
-        columns: int,
-    ) -> None:
+    def _rows(self, function: Function, where: Region, columns: int) -> None:
         """Emit the tiles of one group of columns."""
-        column = function.mul(_start(function, self.tiling.vectors, part), self.tiling.lanes)
-        for first, last, rows in self.tiling.rows.runs():
-            code = Tile(self, function.module, rows, columns)
-
-            def turn(index: Index, _: list[str], code: Tile = code) -> None:
-                row = _start(function, self.tiling.rows, index)
-                code.call(function, (*place, row, column))
-
-            function.loop(function.max(bounds[0], first), function.min(bounds[1], last), 1, turn)
+        if self.panels:
+            Panels(self, function, where, columns).emit()
+            return
+        x, y = (replace(v, base=Buffer(0)) for v in self.heart)
+        known = {mine: function.pointer(v) for mine, v in ((x, self.x), (y, self.y))}
+        where.tiles(self, function, columns, Piece(x, y), known)
 
 
 def matrices(x: Strided, y: Strided, target: Strided) -> tuple[Strided, Strided, Strided]:
@@ -189,11 +188,6 @@ def _permuted(x: Strided, order: Sequence[int]) -> Strided:
     rank = len(order)
     shape, strides = (tuple(of[i] for i in order) + of[rank:] for of in (x.shape, x.strides))
     return replace(x, shape=shape, strides=strides)
-
-
-def _start(function: Function, parts: Split, part: Index) -> Index:
-    """Return where a part begins."""
-    return function.add(function.mul(part, parts.size), function.min(part, parts.longer))
 
 
 def _divided(function: Function, value: Index, by: int) -> tuple[Index, Index]:

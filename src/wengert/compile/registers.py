@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from wengert.compile.access import element_address
-from wengert.compile.arrays import Buffer, Immediate, Strided
+from wengert.compile.arrays import Immediate, Strided
 from wengert.compile.expression import Lane, Lanes
 from wengert.compile.ir import Function, Module
 from wengert.compile.kernel import Index
 from wengert.compile.nest import masked
 from wengert.compile.nodes import Apply, Node, Result, ordered
-from wengert.compile.types import scalar_type, vector
+from wengert.compile.types import memory_type, scalar_type, vector
 from wengert.compile.vectors import load_lanes, store_lanes
 
 if TYPE_CHECKING:
     from wengert.compile.product import Product
 
 
+class Piece(NamedTuple):
+    """Some of the terms of a sum of products, all unless it is cut into blocks of terms.
+
+    Attributes
+    ----------
+    x, y : Strided
+        The factors, with pointers of their own even if they are one array.
+    sums : Strided or None
+        Where the sums of earlier terms are, and those so far are to be put; None: from zero.
+    ends : bool
+        Whether these are the last terms, so that the kernel's stores can be made.
+    """
+
+    x: Strided
+    y: Strided
+    sums: Strided | None = None
+    ends: bool = True
+
+
 class Tile:
     """A tile of some rows and columns, as a function that is told where it begins."""
 
-    def __init__(self, kernel: Product, module: Module, rows: int, columns: int) -> None:
+    def __init__(
+        self, kernel: Product, module: Module, rows: int, columns: int, piece: Piece
+    ) -> None:
         self.kernel = kernel
-        # Pointers of their own for the factors, even if they are one array.
-        self.x, self.y = (replace(v, base=Buffer(0)) for v in (kernel.x, kernel.y))
+        self.piece = piece
+        self.x, self.y = piece.x, piece.y
         self.rows = rows
         self.lanes = kernel.tiling.lanes
         self.columns = columns
@@ -34,21 +54,39 @@ class Tile:
         self.kind = vector(scalar_type(kernel.x.dtype), self.lanes)
         self.vectors = -(-columns // self.lanes)
         self.places = [(i, j) for i in range(rows) for j in range(self.vectors)]
-        sums = self._sum(len(kernel.shape), 0, 0, ["zeroinitializer"] * len(self.places))
+        sums = self._sum(len(kernel.shape), 0, 0, self._before())
         self._store({p: Lane(s, kernel.x.dtype) for p, s in zip(self.places, sums, strict=True)})
         self.name = module.define(self.function)
 
-    def call(self, function: Function, place: Sequence[Index]) -> None:
-        """Emit a call for the tile that begins at a place of the space."""
+    def call(
+        self, function: Function, place: Sequence[Index], known: Mapping[Strided, str]
+    ) -> None:
+        """Emit a call for the tile at a place of the space, where some addresses are `known`."""
         pointers = []
         for array in self.function.arrays:
-            whole = {self.x: self.kernel.x, self.y: self.kernel.y}.get(array, array)
             offset: Index = 0
             for index, step in zip(place, array.strides, strict=False):
                 offset = function.add(offset, function.mul(index, step))
-            pointers.append(f"ptr {element_address(function, whole, offset)}")
+            if array in known:
+                at = function.element(known[array], memory_type(array.dtype), offset)
+            else:
+                at = element_address(function, array, offset)
+            pointers.append(f"ptr {at}")
         arguments = ", ".join(("ptr %control", *pointers, "i64 0"))
         function.do(f"call void @{self.name}({arguments})")
+
+    def _before(self) -> list[str]:
+        """Return the sums of earlier terms."""
+        array = self.piece.sums
+        if array is None:
+            return ["zeroinitializer"] * len(self.places)
+        return [
+            load_lanes(self.vector(j), array, self.place(array, i, j), 1).text for i, j in self.places
+        ]
+
+    def place(self, array: Strided, i: int, j: int) -> int:
+        """Return where vector `j` of row `i` begins."""
+        return i * array.strides[-2] + j * self.lanes * array.strides[-1]
 
     def vector(self, j: int) -> Lanes:
         """Return the lanes of the vector number `j`: the last may be in use in part."""
@@ -98,14 +136,18 @@ class Tile:
         return lanes.add(lanes.mul(x, y), total)
 
     def _store(self, sums: dict[tuple[int, int], Lane]) -> None:
-        """Evaluate and store what the kernel stores."""
+        """Evaluate and store what the kernel stores, or the sums so far."""
+        array = self.piece.sums
+        if array is not None and not self.piece.ends:
+            for (i, j), value in sums.items():
+                store_lanes(self.vector(j), value, array, self.place(array, i, j), 1)
+            return
         stores = self.kernel.stores
         known = _Values(self, [store.value for store in stores], sums)
         for i, j in self.places:
             values = [known.value(store.value, i, j) for store in stores]
             for value, (target, _) in zip(values, stores, strict=True):
-                down, across = target.strides[-2:]
-                at = i * down + j * self.lanes * across
+                at, across = self.place(target, i, j), target.strides[-1]
                 store_lanes(self.vector(j), value, target, at, across)
 
 
@@ -157,8 +199,7 @@ class _Values:
         columns = self.depends[node][1]
         lanes = self.code.vector(j) if columns else Lanes(self.code.function)
         if isinstance(node, Strided):
-            down, across = node.strides[-2:]
-            at = i * down + j * self.code.lanes * across
+            at, across = self.code.place(node, i, j), node.strides[-1]
             return load_lanes(lanes, node, at, across if columns else 0)
         args = [
             self._wide(a, i, j) if columns else self.known[self._key(a, i, j)] for a in node.args
