@@ -24,7 +24,7 @@ from wengert.compile.types import memory_type, scalar_type, vector
 if TYPE_CHECKING:
     from wengert.compile.product import Product
 
-PANEL = 49152
+PANEL = 32768
 """Bytes of a panel: most of the cache next to a processor."""
 
 SUMS = 65536
