@@ -64,6 +64,16 @@ class Program:
     known: dict[Hashable, tuple[Strided, ...]] = field(default_factory=dict)
     arena_bytes: int = 0
 
+    def __str__(self) -> str:
+        """Return a line for each kernel, with arrays numbered as they appear."""
+        numbers: dict[Buffer, str] = {}
+        for place, x in enumerate(self.inputs):
+            if x.buffer is not None:
+                numbers[x.buffer] = f"in{place}"
+        lines = [f"{len(self.kernels)} kernels, arena of {self.arena_bytes} bytes"]
+        lines += [f"  {kernel.line(numbers)}" for kernel in self.kernels]
+        return "\n".join(lines)
+
 
 def lower_graph(graph: Graph, machine: Machine) -> Program:
     """Return the kernels of `graph`.

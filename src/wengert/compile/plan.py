@@ -138,7 +138,7 @@ class Plan(NamedTuple):
             for b in self.buffers
         ]
         calls = f"calls: {', '.join(self.external) or 'none outside'}"
-        return "\n".join((head, *_aligned(kernels), *_aligned(buffers), calls))
+        return "\n".join((head, *aligned(kernels), *aligned(buffers), calls))
 
 
 def in_units(nbytes: float) -> str:
@@ -150,7 +150,8 @@ def in_units(nbytes: float) -> str:
     return f"{nbytes:.3g} {_UNITS[power]}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+    """Yield rows as lines, with columns that begin one under the other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

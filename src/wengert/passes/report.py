@@ -11,6 +11,8 @@ from typing import NamedTuple
 from wengert.graph.graph import Graph
 
 _VARIABLE = "WENGERT_PRINT_PASSES"
+NAMES = ("fold", "simplify", "cse", "dce", "lower", "fuse", "arrange", "place")
+"""All passes: those over graphs, then those of the compiler over kernels."""
 
 
 class Change(NamedTuple):
@@ -88,26 +90,32 @@ def _counts(graph: Graph) -> Counter[str]:
     return found
 
 
-def printer(known: Collection[str]) -> Callable[[Change], None] | None:
-    """Return what prints changes to the standard error, if the environment asks for it.
+def wanted(known: Collection[str]) -> frozenset[str]:
+    """Return the passes among `known` that the environment asks to print.
 
-    ``WENGERT_PRINT_PASSES=all`` does for all passes, ``WENGERT_PRINT_PASSES=cse,fold`` for these.
+    ``WENGERT_PRINT_PASSES=all`` asks for all passes, ``WENGERT_PRINT_PASSES=cse,fuse`` for these.
 
     Raises
     ------
     ValueError
         If it names a pass that does not exist.
     """
-    wanted = [name for name in os.environ.get(_VARIABLE, "").split(",") if name]
-    if unknown := [name for name in wanted if name not in {*known, "all"}]:
+    names = [name for name in os.environ.get(_VARIABLE, "").split(",") if name]
+    if unknown := [name for name in names if name not in {*NAMES, "all"}]:
         raise ValueError(
-            f"{_VARIABLE}: there is no pass {unknown[0]!r}; give all or any of {', '.join(known)}."
+            f"{_VARIABLE}: there is no pass {unknown[0]!r}; give all or any of {', '.join(NAMES)}."
         )
-    if not wanted:
+    return frozenset(known if "all" in names else {*names} & {*known})
+
+
+def printer(known: Collection[str]) -> Callable[[Change], None] | None:
+    """Return what prints changes to the standard error, if the environment asks for any."""
+    chosen = wanted(known)
+    if not chosen:
         return None
 
     def note(change: Change) -> None:
-        if change.name in wanted or "all" in wanted:
+        if change.name in chosen:
             sys.stderr.write(f"{change}\n\n")
 
     return note

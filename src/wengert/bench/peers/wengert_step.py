@@ -33,9 +33,22 @@ def prepare(case: dict[str, Any]) -> Task:
 
 def _step(workload: Workload, inputs: Inputs, wrap: Callable[..., Any], *, lean: bool) -> Task:
     """Build a training step."""
-    model, criterion = _model(workload, inputs), _criterion(workload)
-    optimizer = _optimizer(workload, model)
     x, target = wg.tensor(inputs.x), wg.tensor(inputs.target)
+    model = build_model(workload, inputs)
+    step = wrap(training_step(workload, model, build_optimizer(workload, model), lean=lean))
+
+    def check(steps: int) -> list[float]:
+        return [float(step(x, target).item()) for _ in range(steps)]
+
+    dtype = next(model.parameters()).dtype
+    return Task(lambda: step(x, target), check, _facts(dtype), lambda: _memory(step))
+
+
+def training_step(
+    workload: Workload, model: wg.nn.Module, optimizer: wg.optim.Optimizer, *, lean: bool
+) -> Callable[[Any, Any], Any]:
+    """Return the step of a network, as users write it; `lean` leaves no gradients behind."""
+    criterion = _criterion(workload)
 
     def keeping(x: Any, target: Any) -> Any:
         optimizer.zero_grad()
@@ -51,13 +64,7 @@ def _step(workload: Workload, inputs: Inputs, wrap: Callable[..., Any], *, lean:
         optimizer.zero_grad()
         return loss
 
-    step = wrap(dropping if lean else keeping)
-
-    def check(steps: int) -> list[float]:
-        return [float(step(x, target).item()) for _ in range(steps)]
-
-    dtype = next(model.parameters()).dtype
-    return Task(lambda: step(x, target), check, _facts(dtype), lambda: _memory(step))
+    return dropping if lean else keeping
 
 
 def _derivative(workload: Workload, inputs: Inputs, wrap: Callable[..., Any]) -> Task:
@@ -135,7 +142,7 @@ def normalised(x: Any, weight: Any, bias: Any) -> Any:
     return centred / wg.sqrt(variance + 1e-5) * weight + bias
 
 
-def _model(workload: Workload, inputs: Inputs) -> wg.nn.Sequential:
+def build_model(workload: Workload, inputs: Inputs) -> wg.nn.Sequential:
     """Return the network of modules, with the weights given."""
     rest = iter(rows_out(workload, inputs.parameters))
     modules = []
@@ -190,7 +197,7 @@ def _criterion(workload: Workload) -> wg.nn.Module:
     return wg.nn.BCEWithLogitsLoss() if workload.loss == "binary" else wg.nn.CrossEntropyLoss()
 
 
-def _optimizer(workload: Workload, model: wg.nn.Module) -> wg.optim.Optimizer:
+def build_optimizer(workload: Workload, model: wg.nn.Module) -> wg.optim.Optimizer:
     """Return the optimiser of the model's parameters."""
     rate = RATES[workload.optimizer]
     if workload.optimizer == "adam":
