@@ -54,7 +54,7 @@ def check(geometry, arrays, found):
     graph = traced(geometry, *wide)
     sizes = reference(graph, [np.abs(a) for a in wide])
     wanted = reference(graph, wide)
-    x, w, c = arrays
+    _, w, c = arrays
     terms = (w[0].size, w.size // w.shape[1], c.size // c.shape[1])
     for z, exact, size, depth in zip(found, wanted, sizes, terms, strict=True):
         assert np.all(np.abs(z - exact) <= (2 * depth + 2) * eps * size)

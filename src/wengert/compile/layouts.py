@@ -13,7 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from wengert.compile.arrays import Buffer, Strided, dense
 from wengert.compile.each import Each
@@ -23,7 +23,7 @@ from wengert.compile.map import Map
 from wengert.compile.nodes import Node, beside, leaves, replaced
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
-from wengert.compile.reindex import reindex
+from wengert.compile.reindex import Reindex, reindex
 from wengert.compile.tiling import cycles, tile
 
 _LINE = 64
@@ -220,11 +220,29 @@ def _cost(kernel: Product, rows: int, columns: int, layouts: _Layouts) -> float:
     total = tiles * cycles(tile(kernel.machine, kernel.x.dtype, *lengths))
     factor = kernel.y if kernel.x.strides[columns] == 0 else kernel.x
     if factor.strides[columns] != 1 and lengths[1] > 1:
-        total += _COPY * layouts.whole(factor).size
+        copy = _source(factor, columns, layouts)
+        total += _SCATTER * tiles * lengths[1] if copy is None else _COPY * copy.array.size
     for x in (*kernel.writes, *leaves(store.value for store in kernel.stores)):
         if not layouts.is_open(x) and x.strides[columns] not in {0, 1} and lengths[1] > 1:
             total += _SCATTER * x.size
     return total
+
+
+class _Source(NamedTuple):
+    """An array, the axis of it that columns walk step by step, and how a factor looks at it."""
+
+    array: Strided
+    axis: int
+    seen: Reindex
+
+
+def _source(factor: Strided, columns: int, layouts: _Layouts) -> _Source | None:
+    """Return what to copy so that the columns of a factor are side by side, if that can be."""
+    array = layouts.whole(factor)
+    seen = reindex(factor, array)
+    if seen is None or len(seen.parts[columns]) != 1 or seen.parts[columns][0].step != 1:
+        return None
+    return _Source(array, seen.parts[columns][0].axis, seen)
 
 
 def _packed(kernel: Product, layouts: _Layouts, copies: _Copies) -> Iterable[Kernel]:
@@ -232,17 +250,16 @@ def _packed(kernel: Product, layouts: _Layouts, copies: _Copies) -> Iterable[Ker
     y, columns = kernel.y, len(kernel.shape) - 1
     if kernel.panels or y.strides[columns] == 1 or y.shape[columns] <= 1 or y.size == 0:
         return
-    source = layouts.whole(y)
-    through = reindex(y, source)
-    if through is None or len(through.parts[columns]) != 1:
+    found = _source(y, columns, layouts)
+    if found is None:
         return
-    key = source, through.parts[columns][0].axis
+    key = found.array, found.axis
     if key not in copies:
-        target = _laid_out(dense(Buffer(0), source.shape, y.dtype), key[1], True)
+        target = _laid_out(dense(Buffer(0), found.array.shape, y.dtype), found.axis, True)
         assert target.buffer is not None
         target.buffer.nbytes = _extent(target) * target.dtype.itemsize
         copies[key] = target
-        yield Map(target.shape, [Store(target, source)], ["copy"])
-    seen = through(copies[key])
+        yield Map(target.shape, [Store(target, found.array)], ["copy"])
+    seen = found.seen(copies[key])
     if seen is not None:
         kernel.y = seen

@@ -68,9 +68,7 @@ class Region(NamedTuple):
             code = Tile(kernel, function.module, count, columns, piece)
 
             def turn(index: Index, _: list[str], code: Tile = code) -> None:
-                code.call(
-                    function, (*self.place, start(function, rows, index), self.column), known
-                )
+                code.call(function, (*self.place, start(function, rows, index), self.column), known)
 
             limits = function.max(self.rows[0], first), function.min(self.rows[1], last)
             function.loop(*limits, 1, turn)
@@ -152,9 +150,7 @@ class Panels:
         )
         self._block(where, whole, terms - whole, sums, True)
 
-    def _block(
-        self, where: Region, first: Index, terms: int, sums: str | None, ends: bool
-    ) -> None:
+    def _block(self, where: Region, first: Index, terms: int, sums: str | None, ends: bool) -> None:
         """Copy a panel and add its terms."""
         kernel, function = self.kernel, self.function
         rank, dtype = len(kernel.shape), kernel.x.dtype

@@ -81,7 +81,8 @@ class Tile:
         if array is None:
             return ["zeroinitializer"] * len(self.places)
         return [
-            load_lanes(self.vector(j), array, self.place(array, i, j), 1).text for i, j in self.places
+            load_lanes(self.vector(j), array, self.place(array, i, j), 1).text
+            for i, j in self.places
         ]
 
     def place(self, array: Strided, i: int, j: int) -> int:

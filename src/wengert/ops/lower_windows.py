@@ -95,44 +95,113 @@ def _slides(x: View, y: View, sliding: Sliding, rank: int) -> bool:
     return not any(x.strides[i] for i in inside) and not any(y.strides[i] for i in sliding.axes)
 
 
+class _Phase(NamedTuple):
+    """The places ``first``, ``first + stride``, … of an axis, which see the same part of windows.
+
+    Attributes
+    ----------
+    first, places : int
+        The first of these places, and how many there are.
+    offsets : range
+        The places in a window that they are seen at.
+    shift, back : int
+        Place number i is seen at the offset number j by the window ``i + shift - j * back``.
+    """
+
+    first: int
+    places: int
+    offsets: range
+    shift: int
+    back: int
+
+    @property
+    def earliest(self) -> int:
+        """The first window that the first place asks for; it need not exist."""
+        return self.shift - self.back * (len(self.offsets) - 1)
+
+
+def _phases(n: int, size: int, stride: int, dilation: int) -> list[_Phase]:
+    """Return the phases of an axis of length `n`, without those that no window shows."""
+    step = stride // math.gcd(stride, dilation)
+    found = []
+    for first in range(min(stride, n)):
+        start = next((k for k in range(size) if (first - k * dilation) % stride == 0), None)
+        if start is not None:
+            shift, back = (first - start * dilation) // stride, step * dilation // stride
+            count = len(range(first, n, stride))
+            found.append(_Phase(first, count, range(start, size, step), shift, back))
+    return found
+
+
 def _transposed_product(kernels: Kernels, x: View, y: View, sliding: Sliding, shape: Shape) -> View:
     """Return the overlapping sum of the windows ``sum(x * y)``, without ever making them.
 
-    An element of the sum is a product over the places in a window too: of `x`, spread by the
-    stride and surrounded by zeros, as seen through windows, and of `y`, whose order is reversed.
+    An element of the sum is a product over the places in a window too: of `x`, between zeros, as
+    seen through windows, and of `y`, whose order is reversed. If the windows are several steps
+    apart, neighbouring elements see other places in them: each phase is a product of its own.
     """
+    phases = [
+        _phases(shape[axis], size, stride, dilation)
+        for axis, size, stride, dilation in zip(*sliding, strict=True)
+    ]
+    margins = [max(0, *(-p.earliest for p in found)) for found in phases]
+    x = _surrounded(kernels, x, sliding, phases, margins)
+    if all(stride == 1 for stride in sliding.strides):
+        (only,) = itertools.product(*phases)
+        return _phase(kernels, x, y, sliding, shape, only, margins)
+    result = kernels.copy(kernels.constant(0, shape, y.dtype))
+    for chosen in itertools.product(*phases):
+        key = [slice(None)] * len(shape)
+        for axis, stride, p in zip(sliding.axes, sliding.strides, chosen, strict=True):
+            key[axis] = slice(p.first, None, stride)
+        made = _phase(kernels, x, y, sliding, shape, chosen, margins)
+        kernels.write(part(kernels, result, tuple(key)), identity, made)
+    return result
+
+
+def _phase(  # noqa: PLR0913, PLR0917  (two factors, and how they lie)
+    kernels: Kernels,
+    x: View,
+    y: View,
+    sliding: Sliding,
+    shape: Shape,
+    chosen: Sequence[_Phase],
+    margins: Sequence[int],
+) -> View:
+    """Return one phase of the sum, a product of the surrounded `x` and of `y`."""
     rank = len(shape)
-    spread = _spread(kernels, x, sliding, shape)
-    steps_x, steps_y = list(spread.strides), list(y.strides)
-    start = 0
-    for i, (axis, size, _, dilation) in enumerate(zip(*sliding, strict=True), start=rank):
-        steps_x[i] = steps_x[axis] * dilation
-        start += (size - 1) * steps_y[i]
-        steps_y[i] = -steps_y[i]
-    whole = (*shape, *y.shape[rank:])
+    lengths, steps_x, steps_y = [*shape, *y.shape[rank:]], list(x.strides), list(y.strides)
+    start_x = start_y = 0
+    for i, (axis, p, margin) in enumerate(zip(sliding.axes, chosen, margins, strict=True), rank):
+        lengths[axis], lengths[i] = p.places, len(p.offsets)
+        start_x += (margin + p.earliest) * x.strides[axis]
+        steps_x[i] = p.back * x.strides[axis]
+        start_y += p.offsets[-1] * y.strides[i]
+        steps_y[i] = -p.offsets.step * y.strides[i]
     return kernels.product(
-        kernels.view(spread, whole, steps_x), kernels.view(y, whole, steps_y, start), rank
+        kernels.view(x, lengths, steps_x, start_x), kernels.view(y, lengths, steps_y, start_y), rank
     )
 
 
-def _spread(kernels: Kernels, x: View, sliding: Sliding, shape: Shape) -> View:
-    """Return `x` with its elements `strides` apart along the axes, between zeros.
+def _surrounded(
+    kernels: Kernels,
+    x: View,
+    sliding: Sliding,
+    phases: Sequence[Sequence[_Phase]],
+    margins: Sequence[int],
+) -> View:
+    """Return `x` between zeros along the axes, so that every window that is asked for exists.
 
     The result has the axes of `x`; those that `x` does not walk have stride 0.
     """
-    lengths, starts, steps = list(x.shape), [0] * len(x.shape), [1] * len(x.shape)
-    for axis, size, stride, dilation in zip(*sliding, strict=True):
-        starts[axis], steps[axis] = (size - 1) * dilation, stride
-        lengths[axis] = shape[axis] + starts[axis]
+    lengths = list(x.shape)
     own = [i for i, s in enumerate(x.strides) if s or i in sliding.axes]
+    for axis, found, margin in zip(sliding.axes, phases, margins, strict=True):
+        lengths[axis] = margin + max(x.shape[axis], *(p.places + p.shift for p in found))
     result = kernels.copy(kernels.constant(0, [lengths[i] for i in own], x.dtype))
     wide = dict(zip(own, result.strides, strict=True))
-    target = kernels.view(
-        result,
-        [x.shape[i] for i in own],
-        [wide[i] * steps[i] for i in own],
-        sum(wide[i] * starts[i] for i in own),
-    )
-    seen = kernels.view(x, [x.shape[i] for i in own], [x.strides[i] for i in own])
-    kernels.write(target, identity, seen)
+    before = sum(n * wide[axis] for axis, n in zip(sliding.axes, margins, strict=True))
+    shape = [x.shape[i] for i in own]
+    target = kernels.view(result, shape, result.strides, before)
+    kernels.write(target, identity, kernels.view(x, shape, [x.strides[i] for i in own]))
     return kernels.view(result, lengths, [wide.get(i, 0) for i in range(len(lengths))])
