@@ -24,8 +24,8 @@ from wengert.compile.types import memory_type, scalar_type, vector
 if TYPE_CHECKING:
     from wengert.compile.product import Product
 
-PANEL = 32768
-"""Bytes of a panel: most of the cache next to a processor."""
+PANEL = 131072
+"""Bytes of a panel: it stays in the second cache, whence tiles read it row by row."""
 
 SUMS = 65536
 """Most bytes of the sums that are kept aside."""
@@ -121,7 +121,8 @@ class Panels:
         self.terms = -(-terms // -(-terms * self.row // PANEL))
         rows = kernel.tiling.rows
         self.tiles = min(rows.parts, SUMS // self.row // (rows.size + (rows.longer > 0)))
-        self.panel = function.once(f"alloca [{self.terms * self.row + SUMS} x i8], align 64")
+        nbytes = self.terms * self.row + (SUMS if self.terms < terms else 0)
+        self.panel = function.once(f"alloca [{nbytes} x i8], align 64")
 
     def emit(self) -> None:
         """Emit the tiles in groups whose sums can be kept aside."""
