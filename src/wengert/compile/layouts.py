@@ -87,11 +87,11 @@ class _Layouts:
             for x in (*kernel.reads, *kernel.writes):
                 if x.buffer is not None:
                     touched[x.buffer].append((kernel, x))
-        self._wholes = {b: x for b, (x, *_) in writers.items() if x.whole}
+        self._wholes = {b: x for b, (x, *_) in writers.items() if _fills(x)}
         self._wholes.update({x.buffer: x for x in program.inputs if x.buffer is not None})
         self._open: dict[Buffer, _Flexible] = {}
         for buffer, (target, *others) in writers.items():
-            if buffer.place == "arena" and buffer not in fixed and not others and target.whole:
+            if buffer.place == "arena" and buffer not in fixed and not others and _fills(target):
                 found = touched[buffer]
                 kernels = list(dict.fromkeys(k for k, _ in found))
                 self._open[buffer] = _Flexible(kernels, {x for _, x in found})
@@ -157,6 +157,12 @@ def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
             if step * size % _UNEVEN == 0:
                 step += _LINE // size
     return replace(target, strides=tuple(strides))
+
+
+def _fills(x: Strided) -> bool:
+    """Tell whether a view is its whole buffer, with the axes in any order."""
+    order = sorted(range(len(x.shape)), key=lambda i: -x.strides[i])
+    return x.with_axes([x.shape[i] for i in order], [x.strides[i] for i in order]).whole
 
 
 def _extent(x: Strided) -> int:
