@@ -66,6 +66,7 @@ def arrange(program: Program) -> None:
             layouts.decide(store.target, axis, isinstance(kernel, Product))
         if isinstance(kernel, Product):
             kept += _packed(kernel, layouts, copies)
+            kernel.order_terms()
         kept.append(kernel)
     program.kernels[:] = kept
 

@@ -71,6 +71,19 @@ class Product(Kernel):
             for store, value in zip(self.stores, replaced(values, known), strict=True)
         ]
 
+    def order_terms(self) -> None:
+        """Sum along the axis last along which the first factor has its elements side by side."""
+        rank = len(self.shape)
+        steps = self.x.strides[rank:]
+        order = sorted(range(len(steps)), key=lambda i: -abs(steps[i]))
+        self.x, self.y = (
+            v.with_axes(
+                (*v.shape[:rank], *(v.shape[rank + i] for i in order)),
+                (*v.strides[:rank], *(v.strides[rank + i] for i in order)),
+            )
+            for v in (self.x, self.y)
+        )
+
     @property
     def tiling(self) -> Tiling:
         """How it is cut into tiles."""
