@@ -15,7 +15,11 @@ _PARAMETERS = ("ptr %control", "i64 %chunk")
 
 
 def generate(
-    kernels: Sequence[Kernel], pointers: int, attributes: str, pause: tuple[str, str] | None
+    kernels: Sequence[Kernel],
+    pointers: int,
+    attributes: str,
+    pause: tuple[str, str] | None,
+    fused: bool,
 ) -> tuple[Module, list[Phase]]:
     """Return the module that runs `kernels`, and the phases of its work.
 
@@ -27,8 +31,10 @@ def generate(
         How many inputs and outputs there are.
     attributes, pause : str
         See `llvm`.
+    fused : bool
+        See `ir.Module`.
     """
-    module = Module()
+    module = Module(fused)
     module.set_attributes(attributes)
     phases: list[Phase] = []
     for run in _runs(kernels):

@@ -57,7 +57,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
     arena_bytes = place_buffers(program, aliases)
     kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
     pointers = len(graph.inputs) + len(graph.outputs)
-    module, phases = generate(kernels, pointers, attributes(), pause())
+    module, phases = generate(kernels, pointers, attributes(), pause(), machine().fma)
     parallel = any(phase.chunks > 1 for phase in phases)
     native = Native(
         MachineCode(module.text()),

@@ -13,11 +13,14 @@ class Module:
 
     Attributes
     ----------
+    fused : bool
+        Whether the machine has an instruction that multiplies and adds.
     failures : list of (type, str)
         What a call can fail with; the error code is the place in this list, counted from 1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fused: bool = True) -> None:
+        self.fused = fused
         self._declared: dict[str, str] = {}
         self._functions: dict[str, str] = {}
         self._attributes = ""

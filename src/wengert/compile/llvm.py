@@ -71,13 +71,21 @@ def pause() -> tuple[str, str] | None:
 
 
 class MachineCode:
-    """A module in memory, ready to run; freed with this object."""
+    """A module in memory, ready to run; freed with this object.
 
-    def __init__(self, assembly: str) -> None:
+    Parameters
+    ----------
+    assembly : str
+        The module.
+    cpu : str
+        The processor to make code for, as LLVM calls it; without it, the one at hand.
+    """
+
+    def __init__(self, assembly: str, cpu: str = "") -> None:
         target = _target()
-        features = _features()
+        features = None if cpu else _features()
         chosen = target.create_target_machine(
-            cpu=binding.get_host_cpu_name(),
+            cpu=cpu or binding.get_host_cpu_name(),
             features=features.flatten() if features else "",
             opt=_OPTIMISATION,
             codemodel="jitdefault",

@@ -120,10 +120,6 @@ def _evaluate_sigmoid(x: Array) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def _sigmoid(e: Expressions, x: Scalar) -> Scalar:
-    return e.div(1, e.add(1, e.call("exp", e.neg(x))))
-
-
 def _sigmoid_slope(y: Any, x: Any) -> Any:
     return y * (1 - y)
 
@@ -135,7 +131,7 @@ sigmoid_p = define_unary(
     r"\sigma({0})",
     unary_samples(normal, _TINY, _LARGE, _HUGE),
     slope=_sigmoid_slope,
-    lower=elementwise(_sigmoid, 10, 2 * LIBRARY),
+    lower=function("sigmoid", units=2 * LIBRARY),
 )
 
 

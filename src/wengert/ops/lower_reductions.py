@@ -127,16 +127,13 @@ def logsumexp(kernels: Kernels, x: View, axes: Axes) -> View:
         lambda e, s, t: e.add(e.call("log", s), t),
         _exponentials(kernels, x, axes, top),
         top,
-        cost=10,
     )
 
 
 def softmax(kernels: Kernels, x: View, axes: Axes) -> View:
     """Lower the exponentials divided by their sum."""
     top = _finite_top(kernels, x, axes)
-    part = kernels.map(
-        lambda e, v, t: e.call("exp", e.sub(v, t)), x, spread(kernels, top, axes, x), cost=10
-    )
+    part = kernels.map(lambda e, v, t: e.call("exp", e.sub(v, t)), x, spread(kernels, top, axes, x))
     whole = kernels.reduce(adding(x.dtype), axes, part)[0]
     return kernels.map(lambda e, p, s: e.div(p, s), part, spread(kernels, whole, axes, x))
 
@@ -145,7 +142,7 @@ def log_softmax(kernels: Kernels, x: View, axes: Axes) -> View:
     """Lower the logarithm of the softmax."""
     top = _finite_top(kernels, x, axes)
     whole = _exponentials(kernels, x, axes, top)
-    level = kernels.map(lambda e, s: e.call("log", s), whole, cost=10)
+    level = kernels.map(lambda e, s: e.call("log", s), whole)
     return kernels.map(
         lambda e, v, t, s: e.sub(e.sub(v, t), s),
         x,
