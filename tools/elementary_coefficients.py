@@ -25,6 +25,7 @@ ROUNDS = 24
 """Iterations of a first fit; a third of it after each rounding."""
 
 HALF_LN2 = mp.log(2) / 2
+QUARTER = mp.pi / 4 * mp.mpf("1.01")
 
 
 class Fit(NamedTuple):
@@ -93,10 +94,18 @@ FITS = (
     ),
     Fit(
         "SIN",
-        "sin(x) = x + x³ P(x²) for |x| <= π / 2",
+        "sin(x) = x + x³ P(x²) for |x| <= π / 4",
         *_odd(mp.sin),
-        (mp.mpf(0), (mp.pi / 2 * 1.01) ** 2),
-        {"float32": 3, "float64": 7},
+        (mp.mpf(0), QUARTER**2),
+        {"float32": 2, "float64": 5},
+    ),
+    Fit(
+        "COS",
+        "cos(x) = 1 - x² / 2 + x⁴ P(x²) for |x| <= π / 4",
+        lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
+        lambda z: z**2 / mp.cos(mp.sqrt(z)),
+        (mp.mpf(0), QUARTER**2),
+        {"float32": 2, "float64": 5},
     ),
     Fit(
         "TANH",

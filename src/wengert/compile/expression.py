@@ -299,18 +299,32 @@ class Lanes:
         failures = function.module.failures
         if (error, failure) not in failures:
             failures.append((error, failure))
-        text = condition.text
-        if self.width > 1:
-            kind = self._type(BOOL)
-            name = f"llvm.vector.reduce.and.v{self.width}i1"
-            callee = function.module.declare(name, "i1", (kind,))
-            text = function.value(f"call i1 {callee}({kind} {text})")
-        broken = function.value(f"xor i1 {text}, true")
+        broken = function.value(f"xor i1 {self._across('and', condition)}, true")
         code = failures.index((error, failure)) + 1
         slot = function.once(f"getelementptr i8, ptr %control, i64 {ERROR}")
         function.when(
             broken, lambda: function.do(f"store atomic i64 {code}, ptr {slot} monotonic, align 8")
         )
+
+    def _across(self, name: str, condition: Lane) -> str:
+        """Return the bitwise "and" or "or" of a condition in all lanes."""
+        if self.width == 1:
+            return condition.text
+        kind = self._type(BOOL)
+        full = f"llvm.vector.reduce.{name}.v{self.width}i1"
+        callee = self.function.module.declare(full, "i1", (kind,))
+        return self.function.value(f"call i1 {callee}({kind} {condition.text})")
+
+    def repair(self, broken: Lane, state: State, repaired: Callable[[], State]) -> State:
+        """Return `state`, but ``repaired()``, run only then, in the lanes that are `broken`."""
+
+        def then() -> list[str]:
+            pairs = zip(repaired(), state, strict=True)
+            return [self.where(broken, new, old).text for new, old in pairs]
+
+        kept = [(self._type(x.dtype), x.text) for x in state]
+        texts = self.function.choose(self._across("or", broken), then, kept)
+        return tuple(Lane(text, x.dtype) for text, x in zip(texts, state, strict=True))
 
     def fold(self, length: Operand, start: State, step: Callable[[Lane, State], State]) -> State:
         """Return the last of the states ``step(i, state)``."""

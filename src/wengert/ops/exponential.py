@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert.graph.dtypes import FLOAT64, Array
+from wengert.graph.dtypes import Array
 from wengert.graph.primitive import Nonsmooth
 from wengert.graph.variable import Variable
 from wengert.ops import compare, special
 from wengert.ops.convert import VariableLike, apply_unary_float, constant
 from wengert.ops.define import define_unary, magnitudes, nonzero, normal, positive, unary_samples
-from wengert.ops.lowering import LIBRARY, Expressions, Scalar, elementwise, function
+from wengert.ops.lowering import LIBRARY, elementwise, function
 
 _TINY = magnitudes(nonzero, (1e-12, 1e-6))
 _LARGE = magnitudes(nonzero, (10.0, 40.0))
@@ -135,18 +135,13 @@ sigmoid_p = define_unary(
 )
 
 
-def _erf(e: Expressions, x: Scalar) -> Scalar:
-    """Return the value computed in float64: C's function for float32 is less exact."""
-    return e.cast(e.call("erf", e.cast(x, FLOAT64)), x.dtype)
-
-
 erf_p = define_unary(
     "erf",
     special.erf,
     lambda y, x: (2 / math.sqrt(math.pi)) * exp(-(x * x)),
     r"\operatorname{{erf}}({0})",
     unary_samples(normal, _TINY, magnitudes(nonzero, (3.0,)), _HUGE),
-    lower=elementwise(_erf, 10, LIBRARY),
+    lower=function("erf"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,11 @@ BOUNDS = {np.dtype(np.float32): 1.5, np.dtype(np.float64): 2.0}
 def _logistic(x: Array) -> Array:
     u = np.exp(-np.abs(x))
     return np.where(x < 0, u, 1) / (1 + u)
+
+
+def erf_wide(x: Array) -> Array:
+    """Return the error function, to all digits of float64 only."""
+    return np.vectorize(math.erf, [np.float64])(x)
 
 
 class Reference(NamedTuple):
@@ -46,6 +52,9 @@ REFERENCES = {
     "expm1": Reference(mp.expm1, np.expm1, (*_BOTH, *_EXPONENT)),
     "log": Reference(mp.log, np.log, ((0.7, 1.6), (0.0, 100.0)), 0.0),
     "log1p": Reference(mp.log1p, np.log1p, ((-0.6, 0.6), (-1.0, 100.0)), -1.0),
+    "sin": Reference(mp.sin, np.sin, (*_BOTH, (-1e3, 1e3), (-2e6, 2e6))),
+    "cos": Reference(mp.cos, np.cos, (*_BOTH, (-1e3, 1e3), (-2e6, 2e6))),
+    "erf": Reference(mp.erf, erf_wide, _BOTH),
     "tanh": Reference(mp.tanh, np.tanh, _BOTH),
     "sigmoid": Reference(lambda x: 1 / (1 + mp.exp(-x)), _logistic, (*_BOTH, *_EXPONENT)),
 }

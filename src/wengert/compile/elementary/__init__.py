@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wengert.compile.elementary.error_function import erf
 from wengert.compile.elementary.exponential import exp, expm1
 from wengert.compile.elementary.hyperbolic import sigmoid, tanh
 from wengert.compile.elementary.logarithm import log, log1p
+from wengert.compile.elementary.trigonometric import cos, sin
 from wengert.compile.expression import Lane, Lanes
 
 FUNCTIONS: dict[str, Callable[..., Lane]] = {
+    "cos": cos,
+    "erf": erf,
     "exp": exp,
     "expm1": expm1,
     "floor": Lanes.floor,
@@ -22,6 +26,7 @@ FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "log1p": log1p,
     "rint": Lanes.rint,
     "sigmoid": sigmoid,
+    "sin": sin,
     "tanh": tanh,
 }
 """By the names that `Expressions.call` takes."""

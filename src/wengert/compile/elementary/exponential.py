@@ -76,19 +76,6 @@ def _change(e: Lanes, r: Lane, first: Lane | None = None) -> Lane:
     return e.fma(square, polynomial(e, r, square, EXP[r.dtype]), first or r)
 
 
-def expm1_in_parts(e: Lanes, x: Lane, less: int) -> tuple[Lane, Lane]:
-    """Return ``2^k (e^r - 1)`` and ``2^k``, both divided by ``2^less``.
-
-    To add ``2^k - 1`` must not cancel digits, so that r is small where k is not 0.
-    """
-    inward = e.copy_sign(e.constant(_INWARD, x.dtype), x)
-    r, total = reduced(e, x, e.sub(x, inward), FORMATS[x.dtype].bias - less)
-    square = e.mul(r, r)
-    change = e.fma(square, polynomial(e, r, square, EXPM1[r.dtype]), r)
-    power = power_of_two(e, e.bits(total))
-    return e.mul(change, power), power
-
-
 def expm1(e: Lanes, x: Lane) -> Lane:
     """Return ``e^x - 1``, without losing digits near zero: ``2^k (e^r - 1) + (2^k - 1)``.
 
@@ -96,6 +83,19 @@ def expm1(e: Lanes, x: Lane) -> Lane:
     """
     _, high = _RANGE[x.dtype]
     bounded = at_most(e, at_least(e, x, -2.0 * FORMATS[x.dtype].mantissa), high)
-    change, power = expm1_in_parts(e, bounded, 1)
-    half = e.add(change, e.sub(power, 0.5))
-    return e.copy_sign(e.add(half, half), x)
+    return e.copy_sign(expm1_of_sum(e, bounded), x)
+
+
+def expm1_of_sum(e: Lanes, x: Lane, rest: Lane | None = None) -> Lane:
+    """Return ``e^(x + rest) - 1`` for x in the range of exponents, and a `rest` far below x.
+
+    To add ``2^k - 1`` must not cancel digits, so that r is small where k is not 0.
+    """
+    inward = e.copy_sign(e.constant(_INWARD, x.dtype), x)
+    r, total = reduced(e, x, e.sub(x, inward), FORMATS[x.dtype].bias - 1)
+    square = e.mul(r, r)
+    series = polynomial(e, r, square, EXPM1[r.dtype])
+    change = e.fma(square, series, r) if rest is None else e.add(r, e.fma(square, series, rest))
+    power = power_of_two(e, e.bits(total))
+    half = e.add(e.mul(change, power), e.sub(power, 0.5))
+    return e.add(half, half)

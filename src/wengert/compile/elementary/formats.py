@@ -34,6 +34,11 @@ class Format(NamedTuple):
     tiny: float
 
     @property
+    def exponent(self) -> int:
+        """How many bits the exponent has."""
+        return (2 * self.bias + 1).bit_length()
+
+    @property
     def shift(self) -> float:
         """A number around which floats are the whole numbers."""
         return 1.5 * 2.0**self.mantissa
@@ -92,6 +97,10 @@ def multiples(e: Lanes, x: Lane, step: tuple[float, ...], whole: Lane) -> Lane:
     return x
 
 
+_SHORT = 3
+"""Coefficients that one chain is enough for."""
+
+
 def horner(e: Lanes, x: Lane, coefficients: tuple[float, ...]) -> Lane:
     """Return the polynomial, lowest coefficient first."""
     value: Operand = coefficients[-1]
@@ -103,5 +112,7 @@ def horner(e: Lanes, x: Lane, coefficients: tuple[float, ...]) -> Lane:
 
 def polynomial(e: Lanes, x: Lane, square: Lane, coefficients: tuple[float, ...]) -> Lane:
     """Return the polynomial from its even and its odd powers: two chains at a time, not one."""
+    if len(coefficients) <= _SHORT:
+        return horner(e, x, coefficients)
     even, odd = (horner(e, square, coefficients[first::2]) for first in (0, 1))
     return e.fma(x, odd, even)
