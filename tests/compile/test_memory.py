@@ -10,8 +10,8 @@ import pytest
 from tests.compile.programs import F, compiled, graph_of, reference, run, same_bits
 from wengert.compile.executable import compile_graph
 from wengert.compile.llvm import machine
-from wengert.compile.lower import lower_graph
-from wengert.compile.memory import ALIGNMENT, lifetimes, place_buffers
+from wengert.compile.memory import ALIGNMENT, lifetimes
+from wengert.compile.pipeline import prepare
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Variable
 
@@ -79,7 +79,7 @@ def test_the_update_of_a_parameter_is_made_in_its_memory():
     w, g = draw(100, 100), draw(100, 100)
     graph = graph_of(lambda w, g: (w - g * 0.1,), w, g)
     executable = compile_graph(graph, {0: 0})
-    assert executable.arena_bytes == w.nbytes  # the product; neither a copy of w nor of the result
+    assert executable.arena_bytes == 0
     same_bits(run(executable, graph, [w, g]), reference(graph, [w, g]))
 
 
@@ -158,11 +158,11 @@ def _mixed_graph():
 
 def test_buffers_that_live_at_one_time_do_not_overlap():
     graph, _ = _mixed_graph()
-    program = lower_graph(graph, machine())
-    total = place_buffers(program, {})
+    program = prepare(graph, {}, machine())
+    total = program.arena_bytes
     table = lifetimes(program.kernels)
     mine = [b for b in table if b.place == "arena" and b.nbytes]
-    assert len(mine) > 5
+    assert len(mine) > 3
     for b in mine:
         assert b.offset % ALIGNMENT == 0
         assert b.offset + b.nbytes <= total

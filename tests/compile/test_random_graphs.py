@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.compile.programs import F, compiled, graph_of, reference, same_bits
 from wengert.compile.executable import compile_graph
 from wengert.compile.llvm import machine
-from wengert.compile.lower import lower_graph
-from wengert.compile.memory import lifetimes, place_buffers
+from wengert.compile.memory import lifetimes
+from wengert.compile.pipeline import prepare
 
 LENGTHS = (1, 2, 5, 17)
 
@@ -116,8 +116,8 @@ def test_memory_taken_over_changes_no_bit(program):
 @given(programs())
 def test_buffers_that_live_at_one_time_do_not_overlap(program):
     graph, _, aliases = program
-    lowered = lower_graph(graph, machine())
-    total = place_buffers(lowered, aliases)
+    lowered = prepare(graph, aliases, machine())
+    total = lowered.arena_bytes
     table = lifetimes(lowered.kernels)
     mine = [b for b in table if b.place == "arena" and b.nbytes]
     for i, a in enumerate(mine):

@@ -12,14 +12,14 @@ import pytest
 import wengert
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile import executable
-from wengert.compile.matmul import Machine
+from wengert.compile.machine import Machine
 
 RNG = np.random.default_rng(11)
 MACHINES = (
-    Machine(16, 6, False),
-    Machine(16, 12, True),
-    Machine(32, 6, True),
-    Machine(64, 12, True),
+    Machine(16, 16, False, False),
+    Machine(16, 32, True, False),
+    Machine(32, 16, True, False),
+    Machine(64, 32, True, True),
 )
 floats = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
@@ -97,7 +97,7 @@ def check_product(x, y, z):
 
 
 @floats
-@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m.vector_bytes}x{m.rows}")
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m.vector_bytes}x{m.registers}")
 def test_products_of_all_shapes(machine, dtype, monkeypatch):
     monkeypatch.setattr(executable, "machine", lambda: machine)
     shapes = itertools.product((4, 6, 12, 13, 29), (1, 2, 31), (4, 8, 10, 16, 33, 70))
@@ -123,8 +123,8 @@ def test_every_cut_and_tile_gives_the_same_bits(monkeypatch):
         monkeypatch.setattr(executable, "machine", lambda machine=machine: machine)
         same_bits(compiled(graph, [x, y]), compiled(graph, [x, y], threads=2))
     found = []
-    for rows, nbytes in itertools.product((1, 5, 8), (16, 32, 64)):
-        fused = Machine(nbytes, rows, True)
+    for registers, nbytes in itertools.product((4, 13, 32), (16, 32, 64)):
+        fused = Machine(nbytes, registers, True, False)
         monkeypatch.setattr(executable, "machine", lambda fused=fused: fused)
         found.append(compiled(graph, [x, y]))
     for other in found[1:]:

@@ -50,9 +50,9 @@ class Buffer:
         self.home._home = home
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Immediate:
-    """A number that stands in the code."""
+    """A number that stands in the code; no two are equal, since 0 and -0 must not be one."""
 
     value: Scalar
 

@@ -15,8 +15,8 @@ from wengert.compile import layout
 from wengert.compile import threads as pool
 from wengert.compile.codegen import generate
 from wengert.compile.llvm import MachineCode, attributes, machine, pause
-from wengert.compile.lower import lower_graph
-from wengert.compile.memory import ALIGNMENT, place_buffers
+from wengert.compile.memory import ALIGNMENT
+from wengert.compile.pipeline import prepare
 from wengert.compile.tickets import BUSY
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
@@ -53,17 +53,16 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
     _check_aliases(graph, aliases)
     if threads < 1:
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
-    program = lower_graph(graph, machine())
-    arena_bytes = place_buffers(program, aliases)
+    program = prepare(graph, aliases, machine())
     kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
     pointers = len(graph.inputs) + len(graph.outputs)
-    module, phases = generate(kernels, pointers, attributes(), pause(), machine().fma)
+    module, phases = generate(kernels, pointers, machine(), attributes(), pause())
     parallel = any(phase.chunks > 1 for phase in phases)
     native = Native(
         MachineCode(module.text()),
         tuple(module.failures),
         tuple(program.constants),
-        arena_bytes,
+        program.arena_bytes,
         threads if parallel else 1,
     )
     return Executable(graph, aliases, native)

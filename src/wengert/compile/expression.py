@@ -40,11 +40,26 @@ class Lanes:
     """The scalar operations on values of `width` lanes (see `ops.lowering.Expressions`).
 
     Elementwise code carries no fast-math flag, so the width never changes a result.
+
+    Attributes
+    ----------
+    function : Function
+        Where the code goes.
+    width : int
+        How many lanes there are.
+    mask : str or None
+        The lanes that are in use; None: all. The others compute something that nobody stores.
+    used : int or None
+        How many are in use, if that is known.
     """
 
-    def __init__(self, function: Function, width: int = 1) -> None:
+    def __init__(
+        self, function: Function, width: int = 1, mask: str | None = None, used: int | None = None
+    ) -> None:
         self.function = function
         self.width = width
+        self.mask = mask
+        self.used = used
 
     def _type(self, dtype: DType) -> str:
         return vector(scalar_type(dtype), self.width)
@@ -70,6 +85,14 @@ class Lanes:
         if self.width == 1:
             return x.text
         return self.function.value(f"extractelement {self._type(x.dtype)} {x.text}, i64 {place}")
+
+    def some(self, x: Lane, first: int, count: int) -> Lane:
+        """Return `count` neighbouring lanes of `x`, as a value of so many lanes."""
+        kind, places = self._type(x.dtype), ", ".join(f"i32 {first + i}" for i in range(count))
+        if count == 1:
+            return Lane(self.lane(x, first), x.dtype)
+        shuffle = f"shufflevector {kind} {x.text}, {kind} poison, <{count} x i32> <{places}>"
+        return self._emit(shuffle, x.dtype)
 
     def gather(self, scalars: list[str], dtype: DType) -> Lane:
         """Return a value whose lanes are `scalars`."""
@@ -136,7 +159,7 @@ class Lanes:
     @property
     def fused(self) -> bool:
         """Whether `fma` is one instruction, which rounds once."""
-        return self.function.module.fused
+        return self.function.module.machine.fma
 
     def fma(self, x: Lane, y: Operand, z: Operand) -> Lane:
         """Return ``x * y + z``, rounded once if the machine is `fused`, else twice."""
@@ -287,7 +310,7 @@ class Lanes:
         self.function.do(f"store {kind} {text}, ptr {address}")
 
     def _offset(self, array: Strided, index: tuple[Operand, ...]) -> Lane:
-        total = self.constant(array.offset, INT64)
+        total = self.constant(0, INT64)
         for i, stride in zip(index, array.strides, strict=True):
             place = self.cast(i, INT64) if isinstance(i, Lane) else self.constant(i, INT64)
             total = self.add(total, place if stride == 1 else self.mul(place, stride))
@@ -299,7 +322,10 @@ class Lanes:
         failures = function.module.failures
         if (error, failure) not in failures:
             failures.append((error, failure))
-        broken = function.value(f"xor i1 {self._across('and', condition)}, true")
+        met = condition
+        if self.mask is not None:
+            met = self.where(Lane(self.mask, BOOL), condition, self.constant(True, BOOL))
+        broken = function.value(f"xor i1 {self._across('and', met)}, true")
         code = failures.index((error, failure)) + 1
         slot = function.once(f"getelementptr i8, ptr %control, i64 {ERROR}")
         function.when(
@@ -323,7 +349,10 @@ class Lanes:
             return [self.where(broken, new, old).text for new, old in pairs]
 
         kept = [(self._type(x.dtype), x.text) for x in state]
-        texts = self.function.choose(self._across("or", broken), then, kept)
+        seen = broken
+        if self.mask is not None:
+            seen = self.where(Lane(self.mask, BOOL), broken, self.constant(False, BOOL))
+        texts = self.function.choose(self._across("or", seen), then, kept)
         return tuple(Lane(text, x.dtype) for text, x in zip(texts, state, strict=True))
 
     def fold(self, length: Operand, start: State, step: Callable[[Lane, State], State]) -> State:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from wengert.compile.arrays import Strided
+    from wengert.compile.machine import Machine
 
 Carried: TypeAlias = Sequence[tuple[str, str]]
 
@@ -13,14 +18,15 @@ class Module:
 
     Attributes
     ----------
-    fused : bool
-        Whether the machine has an instruction that multiplies and adds.
+    machine : Machine
+        What the code is for.
     failures : list of (type, str)
         What a call can fail with; the error code is the place in this list, counted from 1.
     """
 
-    def __init__(self, fused: bool = True) -> None:
-        self.fused = fused
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._names: dict[str, str] = {}
         self._declared: dict[str, str] = {}
         self._functions: dict[str, str] = {}
         self._attributes = ""
@@ -31,13 +37,13 @@ class Module:
         self._declared[name] = f"declare {result} @{name}({', '.join(parameters)})"
         return f"@{name}"
 
-    def define(self, function: Function) -> None:
-        """Add a function; one that has the name of another is taken to be the same."""
-        self._functions.setdefault(function.name, function.text())
-
-    def defines(self, name: str) -> bool:
-        """Tell whether a function of this name has been added."""
-        return name in self._functions
+    def define(self, function: Function) -> str:
+        """Add a function and return its name, that of an equal one if there is one already."""
+        body = function.text("")
+        if body not in self._names:
+            name = self._names[body] = f"f{len(self._names)}"
+            self._functions[name] = function.text(name)
+        return self._names[body]
 
     def add_text(self, name: str, text: str) -> None:
         """Add a function written out by hand."""
@@ -56,25 +62,34 @@ class Module:
 class Function:
     """A function under construction: a cursor at the end of a growing list of instructions.
 
-    Values are written as LLVM writes them. Indices and offsets are i64 throughout, and those that
-    are known stay Python integers, written out, so that they fold.
+    Its parameters are the control block, the addresses of the arrays that it touches, in the order
+    of `arrays`, and the number of the chunk. Values are written as LLVM writes them. Indices and
+    offsets are i64 throughout; those that are known stay Python integers, so that they fold.
     """
 
-    def __init__(self, module: Module, name: str, parameters: Sequence[str]) -> None:
+    def __init__(self, module: Module) -> None:
         self.module = module
-        self.name = name
         self.label = "entry"
-        self.loops = 0
-        self._parameters = parameters
+        self.arrays: list[Strided] = []
+        self._pointers: dict[Strided, str] = {}
         self._prologue: list[str] = []
         self._lines: list[str] = []
         self._count = 0
         self._known: dict[str, str] = {}
 
-    def text(self) -> str:
+    def text(self, name: str) -> str:
         """Return the finished function."""
-        head = f"define internal void @{self.name}({', '.join(self._parameters)}) #0 {{"
+        pointers = "".join(f"ptr %a{i}, " for i in range(len(self.arrays)))
+        head = f"define internal void @{name}(ptr %control, {pointers}i64 %chunk) #0 {{"
         return "\n".join((head, "entry:", *self._prologue, *self._lines, "  ret void", "}"))
+
+    def pointer(self, array: Strided) -> str:
+        """Return the address of the first element of an array: a parameter."""
+        key = replace(array, base=array.buffer or array.base)
+        if key not in self._pointers:
+            self._pointers[key] = f"%a{len(self.arrays)}"
+            self.arrays.append(array)
+        return self._pointers[key]
 
     def fresh(self) -> str:
         """Return a new name for a value."""
@@ -164,7 +179,6 @@ class Function:
         first = [value for _, value in carried]
         if isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
             return first if stop <= start else list(body(start, first) or ())
-        self.loops += 1
         entry, head, inside, done = self.label, *(self._new_label() for _ in range(3))
         self.do(f"br label %{head}")
         self._begin(head)

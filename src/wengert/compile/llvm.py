@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import binding
 
-from wengert.compile.matmul import Machine
+from wengert.compile.machine import Machine
 
 _OPTIMISATION = 1
 """Of code generation: the assembly is optimal enough not to need passes over the module."""
@@ -42,15 +42,15 @@ def _features() -> Any:
 
 @lru_cache(maxsize=1)
 def machine() -> Machine:
-    """Return what the tiles of matrix products are shaped for."""
+    """Return what code is shaped for."""
     features = _features()
     if features.get("avx512f"):
-        return Machine(64, 12, True)
+        return Machine(64, 32, True, True)
     if features.get("avx"):
-        return Machine(32, 6, bool(features.get("fma")))
+        return Machine(32, 16, bool(features.get("fma")), False)
     if features.get("neon") or _target().triple.startswith(("aarch64", "arm64")):
-        return Machine(16, 12, True)
-    return Machine(16, 6, False)
+        return Machine(16, 32, True, False)
+    return Machine(16, 16, False, False)
 
 
 def attributes() -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from wengert.compile import arrays
-from wengert.compile.arrays import Buffer, Strided, dense, reshaped_strides
-from wengert.compile.kernels import Each, Kernel, Map, Reduce
-from wengert.compile.matmul import Machine, Matmul, panel_width
+from wengert.compile.arrays import Buffer, Shape, Strided, dense, reshaped_strides
+from wengert.compile.each import Each
+from wengert.compile.kernel import Kernel, Store
+from wengert.compile.machine import Machine
+from wengert.compile.map import Map
+from wengert.compile.nodes import Apply, Node, Result
+from wengert.compile.product import Product
+from wengert.compile.reduce import Reduce
 from wengert.graph.dtypes import Array, DType, Scalar
 from wengert.graph.graph import Graph
 from wengert.graph.source import describe
@@ -43,6 +48,10 @@ class Program:
         Where the value of each output is when all kernels have run.
     constants : list of ndarray
         The values of the constants.
+    known : dict
+        The results of maps and reductions, by what they are made of: none is made twice.
+    arena_bytes : int
+        The size of the memory for all intermediate values.
     """
 
     first_constant: int
@@ -50,6 +59,8 @@ class Program:
     inputs: tuple[Strided, ...] = ()
     results: tuple[Strided, ...] = ()
     constants: list[Array] = field(default_factory=list)
+    known: dict[Hashable, tuple[Strided, ...]] = field(default_factory=dict)
+    arena_bytes: int = 0
 
 
 def lower_graph(graph: Graph, machine: Machine) -> Program:
@@ -78,7 +89,7 @@ def _lower_operations(
         known[v] = _constant(v.concrete("compiling a graph"), program)
     for op in graph.operations:
         outputs = graph.results(op)
-        lowering = Lowering(program, tuple(v.aval for v in outputs), machine)
+        lowering = Lowering(program, tuple(v.aval for v in outputs), machine, op.primitive.name)
         made = _lower_operation(op, lowering, [known[x] for x in op.inputs])
         for v, array in zip(outputs, made, strict=True):
             assert (array.shape, array.dtype) == (v.shape, v.dtype), (op, array)
@@ -120,12 +131,15 @@ def _lower_operation(
 class Lowering:
     """Makes the kernels of one operation (see `ops.lowering.Kernels`)."""
 
-    def __init__(self, program: Program, outputs: tuple[Aval, ...], machine: Machine) -> None:
+    def __init__(
+        self, program: Program, outputs: tuple[Aval, ...], machine: Machine, label: str
+    ) -> None:
         self.outputs = outputs
         self.where = ""
         self._program = program
         self._kernels = program.kernels
         self._machine = machine
+        self._label = label
 
     def empty(self, shape: Sequence[int], dtype: DType) -> Strided:
         """Return a new contiguous array, to be written."""
@@ -154,8 +168,10 @@ class Lowering:
 
     def copy(self, x: Strided) -> Strided:
         """Return the elements in new contiguous memory."""
-        target = self.empty(x.shape, x.dtype)
-        self._kernels.append(Map(target, identity, (x,)))
+        return self._mapped(self.empty(x.shape, x.dtype), x)
+
+    def _mapped(self, target: Strided, value: Node) -> Strided:
+        self._kernels.append(Map(target.shape, [Store(target, value)], [self._label]))
         return target
 
     def map(
@@ -170,13 +186,31 @@ class Lowering:
         """Return ``expression(e, *elements)`` for each index."""
         if shape is None:
             shape = np.broadcast_shapes(*(x.shape for x in xs))
-        target = self.empty(shape, dtype or xs[0].dtype)
-        self._kernels.append(Map(target, expression, xs, reads, cost))
-        return target
+        key = (expression, xs, tuple(shape), dtype or xs[0].dtype)
+        if key not in self._program.known:
+            self._program.known[key] = (self._map(*key, reads, cost),)
+        return self._program.known[key][0]
+
+    def _map(
+        self,
+        expression: Callable[..., Any],
+        xs: Sequence[Strided],
+        shape: Shape,
+        dtype: DType,
+        reads: Sequence[Strided],
+        cost: int,
+    ) -> Strided:
+        target = self.empty(shape, dtype)
+        args = [x.broadcast(target.shape) for x in xs]
+        return self._mapped(target, Apply(expression, args, target.dtype, cost, reads, self._label))
 
     def write(self, target: Strided, expression: Callable[..., Any], *xs: Strided) -> None:
         """Set the elements of `target`, a view of a new array."""
-        self._kernels.append(Map(target, expression, xs))
+        args = [x.broadcast(target.shape) for x in xs]
+        if expression is identity:
+            self._mapped(target, args[0])
+        else:
+            self._mapped(target, Apply(expression, args, target.dtype, label=self._label))
 
     def each(
         self,
@@ -188,36 +222,19 @@ class Lowering:
         parallel: bool = False,
     ) -> None:
         """Run ``body(e, *index)`` for each index of `shape`."""
-        self._kernels.append(Each(tuple(shape), body, reads, writes, parallel))
+        self._kernels.append(Each(tuple(shape), body, reads, writes, parallel, [self._label]))
 
     def matmul(self, x: Strided, y: Strided) -> Strided:
         """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
         if not isinstance(x.base, Buffer):
             x = self.copy(x)
+        if not isinstance(y.base, Buffer):
+            y = self.copy(y)
         target = self.empty((*x.shape[:2], y.shape[2]), x.dtype)
-        self._kernels.append(Matmul(target, x, self._panels(y), self._machine))
+        result = Result(0, x.dtype)
+        stores = [Store(target, result)]
+        self._kernels.append(Product(x, y, stores, result, self._machine, [self._label]))
         return target
-
-    def _panels(self, y: Strided) -> Strided:
-        """Copy (b, k, n) to (b, p, k, w): panels of w columns each, the last filled with zeros."""
-        batch, depth, columns = y.shape
-        width = panel_width(self._machine, y.dtype)
-        whole, rest = divmod(columns, width)
-        panels = self.empty((batch, whole + (rest > 0), depth, width), y.dtype)
-        outer, down, along = y.strides
-        strides = (outer, width * along, down, along)
-        if whole:
-            part = panels.with_axes((batch, whole, depth, width), panels.strides)
-            self.write(part, identity, y.with_axes(part.shape, strides))
-        if rest:
-            shape = (batch, 1, depth, rest)
-            last = panels.with_axes(shape, panels.strides, whole * panels.strides[1])
-            self.write(last, identity, y.with_axes(shape, strides, whole * width * along))
-            zeros = panels.with_axes(
-                (batch, 1, depth, width - rest), last.strides, last.offset + rest
-            )
-            self.write(zeros, identity, self.constant(0, zeros.shape, zeros.dtype))
-        return panels
 
     def reduce(
         self,
@@ -228,12 +245,25 @@ class Lowering:
         dtypes: Sequence[DType] | None = None,
     ) -> tuple[Strided, ...]:
         """Reduce over `axes` of the operands, which have one shape."""
+        key = (reducer, tuple(axes), xs, lift, dtypes)
+        if key not in self._program.known:
+            self._program.known[key] = self._reduce(reducer, axes, xs, lift, dtypes)
+        return self._program.known[key]
+
+    def _reduce(
+        self,
+        reducer: Reducer,
+        axes: Sequence[int],
+        xs: Sequence[Strided],
+        lift: Callable[..., Any] | None,
+        dtypes: Sequence[DType] | None,
+    ) -> tuple[Strided, ...]:
         dropped = set(axes)
         kept = [i for i in range(len(xs[0].shape)) if i not in dropped]
         order = [*kept, *sorted(dropped)]
         last = [x.with_axes([x.shape[i] for i in order], [x.strides[i] for i in order]) for x in xs]
         kinds = tuple(dtypes) if dtypes else tuple(x.dtype for x in xs)
-        return self._reduced(reducer, len(kept), last, lift or _as_state, kinds)
+        return self._reduced(reducer, len(kept), last, _terms(lift, kinds, self._label), kinds)
 
     def inline(self, graph: Graph, *xs: Strided) -> tuple[Strided, ...]:
         """Return the outputs of another graph for the inputs `xs`."""
@@ -244,32 +274,40 @@ class Lowering:
         reducer: Reducer,
         rank: int,
         xs: Sequence[Strided],
-        lift: Callable[..., Any],
+        terms: Callable[[Sequence[Strided]], list[Node]],
         dtypes: tuple[DType, ...],
     ) -> tuple[Strided, ...]:
         """Reduce over all axes from number `rank` on, in rounds of at most LONGEST terms."""
         shape = xs[0].shape
         inner, merged = arrays.coalesce(shape[rank:], [x.strides[rank:] for x in xs])
-        if math.prod(inner) <= LONGEST:
-            targets = tuple(self.empty(shape[:rank], dtype) for dtype in dtypes)
-            self._kernels.append(Reduce(targets, xs, reducer, lift))
-            return targets
         xs = [
             x.with_axes((*shape[:rank], *inner), (*x.strides[:rank], *steps))
             for x, steps in zip(xs, merged, strict=True)
         ]
+        if math.prod(inner) <= LONGEST:
+            targets = tuple(self.empty(shape[:rank], dtype) for dtype in dtypes)
+            self._reduction(targets, inner, terms(xs), reducer)
+            return targets
         if len(inner) > 1 and math.prod(inner[1:]) * 16 > LONGEST:
-            partial = self._reduced(reducer, rank + 1, xs, lift, dtypes)
+            partial = self._reduced(reducer, rank + 1, xs, terms, dtypes)
         else:
-            partial = self._blocks(reducer, rank, xs, lift, dtypes)
-        return self._reduced(reducer, rank, partial, _as_state, dtypes)
+            partial = self._blocks(reducer, rank, xs, terms, dtypes)
+        return self._reduced(reducer, rank, partial, list, dtypes)
+
+    def _reduction(
+        self, targets: Sequence[Strided], inner: Shape, terms: list[Node], reducer: Reducer
+    ) -> None:
+        results = [Result(place, target.dtype) for place, target in enumerate(targets)]
+        stores = [Store(target, r) for target, r in zip(targets, results, strict=True)]
+        shape = targets[0].shape
+        self._kernels.append(Reduce(shape, inner, terms, reducer, stores, results, [self._label]))
 
     def _blocks(
         self,
         reducer: Reducer,
         rank: int,
         xs: Sequence[Strided],
-        lift: Callable[..., Any],
+        terms: Callable[[Sequence[Strided]], list[Node]],
         dtypes: tuple[DType, ...],
     ) -> tuple[Strided, ...]:
         """Reduce blocks of the axis number `rank` and all axes after it: one result per block."""
@@ -282,9 +320,10 @@ class Lowering:
         for first, blocks, size in ((0, whole, step), (whole, 1 if rest else 0, rest)):
             if not blocks:
                 continue
+            inner = (size, *shape[rank + 1 :])
             parts = [
                 x.with_axes(
-                    (*shape[:rank], blocks, size, *shape[rank + 1 :]),
+                    (*shape[:rank], blocks, *inner),
                     (*x.strides[:rank], x.strides[rank] * step, *x.strides[rank:]),
                     first * step * x.strides[rank],
                 )
@@ -294,10 +333,21 @@ class Lowering:
                 t.with_axes((*shape[:rank], blocks), t.strides, first * t.strides[rank])
                 for t in partial
             ]
-            self._kernels.append(Reduce(targets, parts, reducer, lift))
+            self._reduction(targets, inner, terms(parts), reducer)
         return partial
 
 
-def _as_state(e: Any, *elements: Any) -> Any:
-    del e
-    return elements
+def _terms(
+    lift: Callable[..., Any] | None, dtypes: Sequence[DType], label: str
+) -> Callable[[Sequence[Strided]], list[Node]]:
+    """Return what makes the terms of a reduction of its operands."""
+    if lift is None:
+        return list
+
+    def part(place: int) -> Callable[..., Any]:
+        return lambda e, *elements: lift(e, *elements)[place]
+
+    def terms(xs: Sequence[Strided]) -> list[Node]:
+        return [Apply(part(place), xs, dtype, label=label) for place, dtype in enumerate(dtypes)]
+
+    return terms

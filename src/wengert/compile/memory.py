@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from wengert.compile.arrays import Buffer, Strided, dense
-from wengert.compile.kernels import Kernel, Map
+from wengert.compile.kernel import Kernel, Store
 from wengert.compile.lower import Program
-from wengert.ops.lowering import identity
+from wengert.compile.map import Map
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the longest vector."""
@@ -46,8 +46,8 @@ def lifetimes(kernels: Iterable[Kernel], results: Iterable[Strided] = ()) -> dic
     return table
 
 
-def place_buffers(program: Program, aliases: Mapping[int, int]) -> int:
-    """Decide where every buffer lives and return the size of the arena in bytes.
+def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
+    """Decide where every buffer lives, and the size of the arena.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def place_buffers(program: Program, aliases: Mapping[int, int]) -> int:
     """
     _drop_copies(program)
     _place_outputs(program, aliases)
-    return _assign_offsets(program)
+    program.arena_bytes = _assign_offsets(program)
 
 
 def _drop_copies(program: Program) -> None:
@@ -68,7 +68,9 @@ def _drop_copies(program: Program) -> None:
     kept = []
     for place, kernel in enumerate(program.kernels):
         if isinstance(kernel, Map) and _is_whole_copy(kernel):
-            source, target = kernel.operands[0].buffer, kernel.target.buffer
+            ((target_view, value),) = kernel.stores
+            assert isinstance(value, Strided)
+            source, target = value.buffer, target_view.buffer
             assert source is not None
             assert target is not None
             mine, other = table[source], table[target]
@@ -81,11 +83,14 @@ def _drop_copies(program: Program) -> None:
 
 
 def _is_whole_copy(kernel: Map) -> bool:
+    if len(kernel.stores) != 1:
+        return False
+    ((target, value),) = kernel.stores
     return (
-        kernel.expression is identity
-        and kernel.target.whole
-        and kernel.operands[0].whole
-        and kernel.operands[0].buffer is not kernel.target.buffer
+        isinstance(value, Strided)
+        and target.whole
+        and value.whole
+        and value.buffer is not target.buffer
     )
 
 
@@ -133,7 +138,10 @@ def _may_overwrite(
     made = table[result.buffer].first
     if old.last < made:
         return True
-    return old.last == made and kernels[made].reads_only_where_it_writes(target.buffer)
+    if old.last > made:
+        return False
+    (view,) = (x for x in kernels[made].writes if x.buffer is result.buffer)
+    return kernels[made].may_overwrite(target.buffer, view)
 
 
 def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None:
@@ -144,10 +152,10 @@ def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None
         source = result
         if result.buffer in overwritten:
             source = dense(Buffer(result.size * result.dtype.itemsize), result.shape, result.dtype)
-            program.kernels.append(Map(source, identity, (result,)))
+            program.kernels.append(Map(source.shape, [Store(source, result)], ["copy"]))
         saved.append((target, source))
     for target, source in saved:
-        program.kernels.append(Map(target, identity, (source,)))
+        program.kernels.append(Map(target.shape, [Store(target, source)], ["copy"]))
 
 
 def _assign_offsets(program: Program) -> int:

@@ -29,12 +29,12 @@ BUSY = -1
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Work without an order: `chunks` calls of the functions, each with the chunk's number.
+    """Work without an order: `chunks` calls of a function, each with the chunk's number.
 
     A phase of one chunk is run by the calling thread.
     """
 
-    functions: tuple[str, ...]
+    function: str
     chunks: int
 
 
@@ -63,7 +63,8 @@ def add_runtime(
         spin = f"call void @{name}({argument})"
     module.add_text("take", _TAKE.format(**_cells()))
     module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=spin))
-    module.add_text("step", _step(phases))
+    module.add_text("phases", _table(phases))
+    module.add_text("step", _STEP.format(**_cells(), count=len(phases)))
     module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=BUSY))
     module.add_text(
         "assist",
@@ -83,59 +84,64 @@ def _cells() -> dict[str, int]:
     }
 
 
-def _step(phases: list[Phase]) -> str:
-    """Return the function that walks through all phases of one call."""
-    lines = [
-        "define internal void @step(ptr %control, i64 %thread, i64 %origin) #0 {",
-        "entry:",
-        "  %leads = icmp eq i64 %thread, 0",
-        f"  %ticket = getelementptr i8, ptr %control, i64 {layout.TICKET}",
-        f"  %done = getelementptr i8, ptr %control, i64 {layout.DONE}",
-        "  br label %phase0",
-    ]
-    base = 0
-    for place, phase in enumerate(phases):
-        calls = "\n".join(
-            f"  call void @{name}(ptr %control, i64 %chunk{place})" for name in phase.functions
-        )
-        pattern = _SERIAL if phase.chunks == 1 else _PARALLEL
-        lines.append(
-            pattern.format(p=place, q=place + 1, base=base, limit=base + phase.chunks, calls=calls)
-        )
-        base += phase.chunks
-    lines += [f"phase{len(phases)}:", "  ret void", "}"]
-    return "\n".join(lines)
+def _table(phases: list[Phase]) -> str:
+    """Return the constant that lists the phases: function, first ticket, tickets up to its end."""
+    rows = []
+    limit = 0
+    for phase in phases:
+        first, limit = limit, limit + phase.chunks
+        rows.append(f"{{ ptr, i64, i64 }} {{ ptr @{phase.function}, i64 {first}, i64 {limit} }}")
+    kind = f"[{len(rows)} x {{ ptr, i64, i64 }}]"
+    return f"@phases = internal constant {kind} [{', '.join(rows)}]"
 
 
-_SERIAL = """phase{p}:
-  %limit{p} = add i64 %origin, {limit}
-  %chunk{p} = add i64 0, 0
-  br i1 %leads, label %alone{p}, label %others{p}
-alone{p}:
-{calls}
-  store atomic i64 %limit{p}, ptr %ticket release, align 8
-  store atomic i64 %limit{p}, ptr %done release, align 8
-  br label %phase{q}
-others{p}:
-  call void @await(ptr %control, i64 %limit{p})
-  br label %phase{q}"""
-
-_PARALLEL = """phase{p}:
-  %base{p} = add i64 %origin, {base}
-  %limit{p} = add i64 %origin, {limit}
-  br label %next{p}
-next{p}:
-  %taken{p} = call i64 @take(ptr %control, i64 %limit{p})
-  %none{p} = icmp slt i64 %taken{p}, 0
-  br i1 %none{p}, label %gone{p}, label %mine{p}
-mine{p}:
-  %chunk{p} = sub i64 %taken{p}, %base{p}
-{calls}
-  %count{p} = atomicrmw add ptr %done, i64 1 acq_rel
-  br label %next{p}
-gone{p}:
-  call void @await(ptr %control, i64 %limit{p})
-  br label %phase{q}"""
+_STEP = """define internal void @step(ptr %control, i64 %thread, i64 %origin) #0 {{
+entry:
+  %leads = icmp eq i64 %thread, 0
+  %ticket = getelementptr i8, ptr %control, i64 {ticket}
+  %done = getelementptr i8, ptr %control, i64 {done}
+  br label %phase
+phase:
+  %place = phi i64 [ 0, %entry ], [ %after, %over ]
+  %more = icmp slt i64 %place, {count}
+  br i1 %more, label %look, label %end
+look:
+  %row = getelementptr {{ ptr, i64, i64 }}, ptr @phases, i64 %place
+  %function = load ptr, ptr %row
+  %cell1 = getelementptr i8, ptr %row, i64 8
+  %first = load i64, ptr %cell1
+  %cell2 = getelementptr i8, ptr %row, i64 16
+  %last = load i64, ptr %cell2
+  %base = add i64 %origin, %first
+  %limit = add i64 %origin, %last
+  %chunks = sub i64 %last, %first
+  %serial = icmp eq i64 %chunks, 1
+  br i1 %serial, label %one, label %next
+one:
+  br i1 %leads, label %alone, label %wait
+alone:
+  call void %function(ptr %control, i64 0)
+  store atomic i64 %limit, ptr %ticket release, align 8
+  store atomic i64 %limit, ptr %done release, align 8
+  br label %over
+next:
+  %taken = call i64 @take(ptr %control, i64 %limit)
+  %none = icmp slt i64 %taken, 0
+  br i1 %none, label %wait, label %mine
+mine:
+  %chunk = sub i64 %taken, %base
+  call void %function(ptr %control, i64 %chunk)
+  %finished = atomicrmw add ptr %done, i64 1 acq_rel
+  br label %next
+wait:
+  call void @await(ptr %control, i64 %limit)
+  br label %over
+over:
+  %after = add i64 %place, 1
+  br label %phase
+end:
+  ret void
+}}"""
 
 _TAKE = """define internal i64 @take(ptr %control, i64 %limit) #0 {{
 entry:

@@ -171,7 +171,7 @@ softplus_p = define_unary(
     lambda y, x: sigmoid(x),
     r"\log(1 + e^{{{0}}})",
     unary_samples(normal, _TINY, _LARGE),
-    lower=elementwise(lambda e, x: _logaddexp(e, x, e.constant(0, x.dtype)), 2, 2 * LIBRARY),
+    lower=elementwise(lambda e, x: _logaddexp(e, x, e.constant(0, x.dtype)), 20, 2 * LIBRARY),
 )
 logaddexp_p = define_binary(
     "logaddexp",
@@ -180,7 +180,7 @@ logaddexp_p = define_binary(
     r"\log(e^{{{0}}} + e^{{{1}}})",
     binary_samples(magnitudes(normal, (1e-8, 1.0)), _LARGE),
     kinds="f",
-    lower=Inexact(elementwise(_logaddexp, 2), normwise=16),
+    lower=Inexact(elementwise(_logaddexp, 20), normwise=16),
 )
 
 
@@ -268,7 +268,7 @@ elu_p = _define_bent(
     _evaluate_elu,
     lambda x, alpha: alpha * exp(x),
     r"\operatorname{{elu}}({0})",
-    elementwise(_elu, units=2 * LIBRARY),
+    elementwise(_elu, 10, 2 * LIBRARY),
 )
 
 

@@ -25,14 +25,14 @@ from wengert.graph.primitive import (
     register,
 )
 from wengert.graph.variable import Aval, Variable
-from wengert.ops import lower_indexing, lower_reductions
+from wengert.ops import lower_reductions
 from wengert.ops.activations import evaluate_softmax, pull_softmax
 from wengert.ops.batching import with_batch
 from wengert.ops.define import Samples, normal, strided
 from wengert.ops.derivatives import Rules, aligned, emit, scaled
 from wengert.ops.evaluation import has_nan, total_along
 from wengert.ops.indexing import evaluate_gather, locations
-from wengert.ops.lowering import Expressions, Inexact, Kernels, Scalar, View
+from wengert.ops.lowering import Expressions, Inexact, Kernels, Scalar, State, View
 from wengert.ops.reduce import evaluate_logsumexp
 from wengert.ops.shapes import need_float, need_integer, without_axes
 
@@ -198,11 +198,39 @@ def _batch_slope(
     return bind(primitive, full, {**params, "axis": params["axis"] + 1}), True
 
 
+def _from_front(e: Expressions, wanted: Scalar, classes: int) -> Scalar:
+    """Return the number of a class that may be counted from the end."""
+    wide = e.cast(wanted, INT64)
+    return e.where(e.compare("<", wide, 0), e.add(wide, classes), wide)
+
+
 def _lower_loss(kernels: Kernels, x: View, target: View, axis: int, count: int | None) -> View:
-    level = lower_reductions.logsumexp(kernels, x, (axis,))
-    others = _others(len(x.shape), axis)
-    picked = lower_indexing.gather(kernels, x, target, axes=(axis,), batch_axes=others)
-    losses = kernels.map(lambda e, whole, part: e.sub(whole, part), level, picked)
+    classes = x.shape[axis]
+    failure = (
+        f"class_loss: a target is out of range for axis {axis} of length {classes}{kernels.where}."
+    )
+
+    def at_class(e: Expressions, v: Scalar, place: Scalar, wanted: Scalar) -> State:
+        here = e.compare("==", place, _from_front(e, wanted, classes))
+        return (e.where(here, v, 0.0),)
+
+    def loss(e: Expressions, t: Scalar, s: Scalar, picked: Scalar, wanted: Scalar) -> Scalar:
+        number = _from_front(e, wanted, classes)
+        inside = e.both(e.compare(">=", number, 0), e.compare("<", number, classes))
+        e.require(inside, failure)
+        return e.sub(lower_reductions.level(e, t, s), picked)
+
+    top, total = lower_reductions.exponentials(kernels, x, (axis,))
+    (picked,) = kernels.reduce(
+        lower_reductions.adding(x.dtype),
+        (axis,),
+        x,
+        kernels.counter(x.shape, axis),
+        lower_reductions.spread(kernels, target, (axis,), x),
+        lift=at_class,
+        dtypes=(x.dtype,),
+    )
+    losses = kernels.map(loss, top, total, picked, target, cost=10)
     if count is None:
         return losses
     total = lower_reductions.total(kernels, losses, tuple(range(len(losses.shape))))
@@ -212,15 +240,17 @@ def _lower_loss(kernels: Kernels, x: View, target: View, axis: int, count: int |
 def _lower_slope(kernels: Kernels, x: View, target: View, axis: int, count: int) -> View:
     classes = x.shape[axis]
 
-    def less_one(e: Expressions, p: Scalar, place: Scalar, wanted: Scalar) -> Scalar:
-        wide = e.cast(wanted, INT64)
-        from_front = e.where(e.compare("<", wide, 0), e.add(wide, classes), wide)
-        less = e.where(e.compare("==", place, from_front), e.sub(p, 1.0), p)
+    def slope(
+        e: Expressions, v: Scalar, t: Scalar, s: Scalar, place: Scalar, wanted: Scalar
+    ) -> Scalar:
+        p = lower_reductions.share(e, v, t, s)
+        here = e.compare("==", place, _from_front(e, wanted, classes))
+        less = e.where(here, e.sub(p, 1.0), p)
         return less if count == 1 else e.div(less, float(count))
 
-    probability = lower_reductions.softmax(kernels, x, (axis,))
-    wanted = lower_reductions.spread(kernels, target, (axis,), x)
-    return kernels.map(less_one, probability, kernels.counter(x.shape, axis), wanted)
+    sums = lower_reductions.exponentials(kernels, x, (axis,))
+    wide = [lower_reductions.spread(kernels, v, (axis,), x) for v in (*sums, target)]
+    return kernels.map(slope, x, *wide[:2], kernels.counter(x.shape, axis), wide[2], cost=10)
 
 
 def _samples(counts: Sequence[int | None]) -> Samples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from wengert.ops.lowering import Expressions, Kernels, Reducer, Scalar, State, V
 Axes = Sequence[int]
 
 
+@lru_cache(maxsize=64)
 def adding(dtype: DType) -> Reducer:
     """Return the sum of numbers of `dtype`."""
     return Reducer(lambda e: (e.constant(0, dtype),), lambda e, x, y: (e.add(x[0], y[0]),))
 
 
+@lru_cache(maxsize=64)
 def _multiplying(dtype: DType) -> Reducer:
     return Reducer(lambda e: (e.constant(1, dtype),), lambda e, x, y: (e.mul(x[0], y[0]),))
 
@@ -38,6 +41,7 @@ def greater_of(e: Expressions, x: Scalar, y: Scalar, relation: str = ">") -> Sca
     return e.where(e.either(e.compare(relation, x, y), e.is_nan(x)), x, y)
 
 
+@lru_cache(maxsize=64)
 def _extremum(dtype: DType, relation: str) -> Reducer:
     lowest = _lowest(dtype, 1 if relation == ">" else -1)
     return Reducer(
@@ -46,6 +50,7 @@ def _extremum(dtype: DType, relation: str) -> Reducer:
     )
 
 
+@lru_cache(maxsize=64)
 def _extremum_with_index(dtype: DType, relation: str) -> Reducer:
     """Return the reducer of pairs (value, index) to the extremum that stands first; NaN wins."""
     lowest = _lowest(dtype, 1 if relation == ">" else -1)
@@ -101,53 +106,58 @@ def spread(kernels: Kernels, y: View, axes: Axes, x: View) -> View:
     return kernels.view(y, x.shape, strides)
 
 
-def _finite_top(kernels: Kernels, x: View, axes: Axes) -> View:
-    """Return the maximum, or 0 where it is not finite."""
-    top = kernels.reduce(_extremum(x.dtype, ">"), axes, x)[0]
-    return kernels.map(lambda e, t: e.where(e.compare("<", e.absolute(t), math.inf), t, 0.0), top)
+def _finite(e: Expressions, t: Scalar) -> Scalar:
+    return e.where(e.compare("<", e.absolute(t), math.inf), t, 0.0)
 
 
-def _exponentials(kernels: Kernels, x: View, axes: Axes, top: View) -> View:
-    """Return the sum of ``exp(x - top)``."""
+def _exponential(e: Expressions, v: Scalar, t: Scalar) -> Scalar:
+    return e.call("exp", e.sub(v, t))
+
+
+def _exponential_term(e: Expressions, v: Scalar, t: Scalar) -> State:
+    return (_exponential(e, v, t),)
+
+
+def exponentials(kernels: Kernels, x: View, axes: Axes) -> tuple[View, View]:
+    """Return the maximum, or 0 where it is not finite, and the sum of ``exp(x - maximum)``."""
+    top = kernels.map(_finite, kernels.reduce(_extremum(x.dtype, ">"), axes, x)[0])
     wide = spread(kernels, top, axes, x)
-    return kernels.reduce(
-        adding(x.dtype),
-        axes,
-        x,
-        wide,
-        lift=lambda e, v, t: (e.call("exp", e.sub(v, t)),),
-        dtypes=(x.dtype,),
+    total = kernels.reduce(
+        adding(x.dtype), axes, x, wide, lift=_exponential_term, dtypes=(x.dtype,)
     )[0]
+    return top, total
+
+
+def level(e: Expressions, t: Scalar, s: Scalar) -> Scalar:
+    """Return the logarithm of a sum of exponentials."""
+    return e.add(e.call("log", s), t)
 
 
 def logsumexp(kernels: Kernels, x: View, axes: Axes) -> View:
     """Lower the logarithm of the sum of exponentials."""
-    top = _finite_top(kernels, x, axes)
-    return kernels.map(
-        lambda e, s, t: e.add(e.call("log", s), t),
-        _exponentials(kernels, x, axes, top),
-        top,
-    )
+    return kernels.map(level, *exponentials(kernels, x, axes), cost=10)
+
+
+def share(e: Expressions, v: Scalar, t: Scalar, s: Scalar) -> Scalar:
+    """Return an exponential divided by the sum of all."""
+    return e.div(_exponential(e, v, t), s)
 
 
 def softmax(kernels: Kernels, x: View, axes: Axes) -> View:
     """Lower the exponentials divided by their sum."""
-    top = _finite_top(kernels, x, axes)
-    part = kernels.map(lambda e, v, t: e.call("exp", e.sub(v, t)), x, spread(kernels, top, axes, x))
-    whole = kernels.reduce(adding(x.dtype), axes, part)[0]
-    return kernels.map(lambda e, p, s: e.div(p, s), part, spread(kernels, whole, axes, x))
+    wide = [spread(kernels, v, axes, x) for v in exponentials(kernels, x, axes)]
+    return kernels.map(share, x, *wide, cost=10)
 
 
 def log_softmax(kernels: Kernels, x: View, axes: Axes) -> View:
     """Lower the logarithm of the softmax."""
-    top = _finite_top(kernels, x, axes)
-    whole = _exponentials(kernels, x, axes, top)
-    level = kernels.map(lambda e, s: e.call("log", s), whole)
+    top, total = exponentials(kernels, x, axes)
+    logarithm = kernels.map(lambda e, s: e.call("log", s), total, cost=10)
     return kernels.map(
         lambda e, v, t, s: e.sub(e.sub(v, t), s),
         x,
         spread(kernels, top, axes, x),
-        spread(kernels, level, axes, x),
+        spread(kernels, logarithm, axes, x),
     )
 
 

@@ -226,7 +226,7 @@ class Kernels(Protocol):
         reads : sequence of View
             What the expression reads besides, through `Expressions.load`.
         cost : int
-            About how many nanoseconds an element takes.
+            About how many additions an element is worth.
         """
         ...
 
@@ -320,7 +320,7 @@ def elementwise(expression: Expression, cost: int = 1, units: int = 0) -> Callab
     expression : callable
         The value of one element.
     cost : int
-        About how many nanoseconds it takes.
+        About how many additions it is worth.
     units : int
         How far it may be from NumPy's value, in units in the last place; 0: equal in every bit.
     """
@@ -335,6 +335,6 @@ def elementwise(expression: Expression, cost: int = 1, units: int = 0) -> Callab
     return Inexact(lower, units) if units else lower
 
 
-def function(name: str, cost: int = 1, units: int = LIBRARY) -> Callable[..., Any]:
+def function(name: str, cost: int = 10, units: int = LIBRARY) -> Callable[..., Any]:
     """Return the lowering of an elementwise primitive that is one elementary function."""
     return elementwise(lambda e, *xs: e.call(name, *xs), cost, units)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,36 +39,35 @@ def native(
         How many arrays there are.
     """
     dtype = np.dtype(dtype)
-    fused = machine().fma if not cpu else cpu != "x86-64"
-    module = Module(fused)
+    chosen = replace(machine(), fma=cpu != "x86-64") if cpu else machine()
+    module = Module(chosen)
     module.set_attributes("" if cpu else attributes())
-    parameters = [*(f"ptr %x{i}" for i in range(operands)), "ptr %y", "i64 %count"]
-    function = Function(module, "kernel", parameters)
-    kind, align = vector(scalar_type(dtype), width), f"align {dtype.itemsize}"
+    function = Function(module)
+    scalar, kind = scalar_type(dtype), vector(scalar_type(dtype), width)
+    align = f"align {dtype.itemsize}"
+    cells = [function.element("%control", "ptr", i) for i in range(operands + 1)]
+    *sources, target = (function.value(f"load ptr, ptr {cell}") for cell in cells)
 
     def turn(index: Any, carried: Any) -> None:
-        places = [function.element(f"%x{i}", scalar_type(dtype), index) for i in range(operands)]
+        places = [function.element(source, scalar, index) for source in sources]
         xs = [Lane(function.value(f"load {kind}, ptr {p}, {align}"), dtype) for p in places]
         y = FUNCTIONS[name](Lanes(function, width), *xs)
-        place = function.element("%y", scalar_type(dtype), index)
+        place = function.element(target, scalar, index)
         function.do(f"store {kind} {y.text}, ptr {place}, {align}")
 
-    function.loop(0, "%count", width, turn)
-    module.define(function)
-    listed = ", ".join(parameters)
-    module.add_text(
-        "entry", f"define void @entry({listed}) {{ call void @kernel({listed}) ret void }}"
-    )
+    function.loop(0, "%chunk", width, turn)
+    body = f"call void @{module.define(function)}(ptr %addresses, i64 %count) ret void"
+    module.add_text("entry", f"define void @entry(ptr %addresses, i64 %count) {{ {body} }}")
     code = MachineCode(module.text(), cpu)
-    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (operands + 1), ctypes.c_int64)
-    run = entry(code.address("entry"))
+    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(code.address("entry"))
 
     def call(*xs: Array) -> Array:
         assert code is not None  # holds the machine code for as long as `call` lives
         count = -(-xs[0].size // width) * width
         padded = [np.resize(x, count).astype(dtype, copy=False) for x in xs]
         y = np.empty(count, dtype)
-        run(*(x.ctypes.data for x in padded), y.ctypes.data, count)
+        addresses = np.array([x.ctypes.data for x in (*padded, y)])
+        run(addresses.ctypes.data, count)
         return y[: xs[0].size]
 
     call.run = run

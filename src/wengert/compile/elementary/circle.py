@@ -8,11 +8,13 @@ trigonometric functions, SIGNUM Newsletter 18, 1983).
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 
 from wengert.compile.elementary.formats import Pair
 from wengert.compile.expression import Lane, Lanes
 from wengert.compile.ir import Function, Module
+from wengert.compile.machine import Machine
 from wengert.compile.types import vector
 from wengert.graph.dtypes import FLOAT64, UINT64
 
@@ -22,6 +24,11 @@ _WORDS = 21
 """Of 1 / π, from the weight 2^63 down: as many as the largest exponent needs."""
 
 _NAME, _TABLE = "quarter_turns", "one_over_pi"
+
+_INTRINSICS = (
+    "declare i64 @llvm.fshl.i64(i64, i64, i64)",
+    "declare i64 @llvm.ctlz.i64(i64, i1)",
+)
 
 _MANTISSA, _BIAS, _INFINITE = 52, 1023, 2047
 _FIRST = _BIAS + _MANTISSA - (_WORD - 1)
@@ -66,35 +73,38 @@ def quarter_turns(e: Lanes, x: Lane) -> Pair:
     In lanes with numbers below 2^16 something else is returned.
     """
     function = e.function
-    _define(function.module)
+    function.module.add_text(_NAME, _code(function.module.machine))
     kind = vector("double", e.width)
-    first = function.once(f"alloca [2 x {kind}]")
-    places = first, function.element(first, kind, 1)
-    function.do(f"store {kind} {x.text}, ptr {places[1]}")
-    function.do(f"call void @{_NAME}(ptr {places[0]}, ptr {places[1]}, i64 {e.width})")
-    k, r = (Lane(function.value(f"load {kind}, ptr {place}"), FLOAT64) for place in places)
+    place = function.once(f"alloca [2 x {kind}]")
+    function.do(f"store {kind} {x.text}, ptr {place}")
+    function.do(f"call void @{_NAME}(ptr {place}, i64 {e.width})")
+    places = place, function.element(place, kind, 1)
+    r, k = (Lane(function.value(f"load {kind}, ptr {p}"), FLOAT64) for p in places)
     return k, r
 
 
-def _define(module: Module) -> None:
-    """Define the function that replaces numbers in memory by k and r."""
-    if module.defines(_NAME):
-        return
+@lru_cache(maxsize=1)
+def _code(machine: Machine) -> str:
+    """Return the function that replaces numbers by r, and writes k behind them.
+
+    Like all functions it is called with an address and a number: where and how many they are.
+    """
     inverse = (1 << (_BITS + (_WORDS - 1) * _WORD)) // _PI
     words = [(inverse >> (_WORD * place)) % 2**_WORD for place in reversed(range(_WORDS))]
     listed = ", ".join(f"i64 {word}" for word in words)
-    module.add_text(_TABLE, f"@{_TABLE} = internal constant [{_WORDS} x i64] [{listed}]")
-    function = Function(module, _NAME, ("ptr %turns", "ptr %numbers", "i64 %count"))
+    function = Function(Module(machine))
     e = Lanes(function)
 
     def turn(index: str | int, _: list[str]) -> None:
-        place, target = (function.element(p, "double", index) for p in ("%numbers", "%turns"))
+        place = function.element("%control", "double", index)
         k, r = _divided(e, Lane(function.value(f"load double, ptr {place}"), FLOAT64))
-        function.do(f"store double {k.text}, ptr {target}")
         function.do(f"store double {r.text}, ptr {place}")
+        behind = function.element(place, "double", "%chunk")
+        function.do(f"store double {k.text}, ptr {behind}")
 
-    function.loop(0, "%count", 1, turn)
-    module.define(function)
+    function.loop(0, "%chunk", 1, turn)
+    table = f"@{_TABLE} = internal constant [{_WORDS} x i64] [{listed}]"
+    return "\n".join((table, *_INTRINSICS, function.text(_NAME)))
 
 
 def _divided(e: Lanes, x: Lane) -> Pair:
@@ -135,19 +145,18 @@ def _turns(e: Lanes, bits: Lane) -> Pair:
 
 def _funnel(e: Lanes, high: Lane, low: Lane, places: Lane) -> Lane:
     """Return the upper word of two, shifted to the left by `places` modulo 64."""
-    callee = e.function.module.declare("llvm.fshl.i64", "i64", ("i64",) * 3)
     arguments = ", ".join(f"i64 {x.text}" for x in (high, low, places))
-    return Lane(e.function.value(f"call i64 {callee}({arguments})"), UINT64)
+    return Lane(e.function.value(f"call i64 @llvm.fshl.i64({arguments})"), UINT64)
 
 
 def _times_half_pi(e: Lanes, high: Lane, low: Lane) -> Lane:
     """Return π / 2 times the fraction that two words are, the first not 0, rounded once."""
-    callee = e.function.module.declare("llvm.ctlz.i64", "i64", ("i64", "i1"))
-    zeros = Lane(e.function.value(f"call i64 {callee}(i64 {high.text}, i1 false)"), UINT64)
-    word = _funnel(e, high, low, zeros)
+    zeros = e.function.value(f"call i64 @llvm.ctlz.i64(i64 {high.text}, i1 false)")
+    places = Lane(zeros, UINT64)
+    word = _funnel(e, high, low, places)
     rest = e.both(word, e.constant((1 << _REST) - 1, UINT64))
     first, second = (e.cast(part, FLOAT64) for part in (e.sub(word, rest), rest))
     large, small = half_pi_in_parts(_WORD - _REST, _MANTISSA + 1)
     lower = e.add(e.mul(first, small), e.mul(second, math.pi / 2))
     size = e.add(e.mul(first, large), lower)
-    return e.mul(size, e.from_bits(e.shift_left(e.sub(_BIAS - _WORD, zeros), _MANTISSA)))
+    return e.mul(size, e.from_bits(e.shift_left(e.sub(_BIAS - _WORD, places), _MANTISSA)))

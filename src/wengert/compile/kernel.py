@@ -1,0 +1,88 @@
+"""What all kernels have in common: an index space, and what is stored at each place of it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from wengert.compile.arrays import Buffer, Shape, Strided
+from wengert.compile.grid import Grid
+from wengert.compile.ir import Function
+from wengert.compile.nodes import Node, beside, leaves
+
+Index: TypeAlias = str | int
+
+
+class Store(NamedTuple):
+    """``target[i] = value``, for each index i of the kernel's space."""
+
+    target: Strided
+    value: Node
+
+
+class Kernel(abc.ABC):
+    """A loop nest that reads some arrays and writes others.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The index space of the stores.
+    stores : list of Store
+        What is written at each place, when everything read at that place has been read.
+    labels : list of str
+        The operations it carries out, for people.
+    """
+
+    def __init__(self, shape: Shape, stores: Sequence[Store], labels: Sequence[str] = ()) -> None:
+        self.shape = shape
+        self.stores = list(stores)
+        self.labels = list(labels)
+
+    @property
+    @abc.abstractmethod
+    def grid(self) -> Grid:
+        """The chunks that threads may run side by side."""
+
+    @property
+    def heart(self) -> tuple[Strided, ...]:
+        """The views that it reads elsewhere than at the place of the stores."""
+        return ()
+
+    @property
+    def views(self) -> list[Strided]:
+        """The views that are written or read at the place of the stores."""
+        return [*self.writes, *leaves(store.value for store in self.stores)]
+
+    @property
+    def reads(self) -> list[Strided]:
+        """The views it reads."""
+        values = [store.value for store in self.stores]
+        return [*self.heart, *leaves(values), *beside(values)]
+
+    @property
+    def writes(self) -> list[Strided]:
+        """The views it writes."""
+        return [store.target for store in self.stores]
+
+    @abc.abstractmethod
+    def emit(self, function: Function, chunk: Index) -> None:
+        """Emit the code of one chunk."""
+
+    def may_overwrite(self, buffer: Buffer, target: Strided) -> bool:
+        """Tell whether `target`, which is stored, may stand in the memory of `buffer`.
+
+        It may if each element of `buffer` is read, if at all, at the very place of the index space
+        where that element is written.
+        """
+        values = [store.value for store in self.stores]
+        elsewhere = [*self.heart, *beside(values)]
+        if any(x.buffer is buffer for x in elsewhere):
+            return False
+        long = [i for i, n in enumerate(target.shape) if n > 1]
+        return all(
+            (x.offset, x.dtype.itemsize) == (target.offset, target.dtype.itemsize)
+            and all(x.strides[i] == target.strides[i] for i in long)
+            for x in leaves(values)
+            if x.buffer is buffer
+        )

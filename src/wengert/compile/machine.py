@@ -1,0 +1,33 @@
+"""What code is shaped for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wengert.graph.dtypes import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A processor.
+
+    Attributes
+    ----------
+    vector_bytes : int
+        Bytes of a vector register.
+    registers : int
+        How many of them there are.
+    fma : bool
+        Whether multiply-add is one instruction.
+    masks : bool
+        Whether vectors can be loaded and stored in part.
+    """
+
+    vector_bytes: int
+    registers: int
+    fma: bool
+    masks: bool
+
+    def lanes(self, dtype: DType) -> int:
+        """Return how many elements a register holds."""
+        return self.vector_bytes // dtype.itemsize
