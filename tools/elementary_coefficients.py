@@ -67,6 +67,11 @@ def _odd(function: Callable[[Any], Any]) -> tuple[Callable[[Any], Any], Callable
     return target, weight
 
 
+def _log2_tail(z: Any) -> Any:
+    x = mp.sqrt(z)
+    return 2 / mp.log(2) * (mp.atanh(x) - x - x**3 / 3) / x**5
+
+
 FITS = (
     Fit(
         "EXP",
@@ -106,6 +111,22 @@ FITS = (
         lambda z: z**2 / mp.cos(mp.sqrt(z)),
         (mp.mpf(0), QUARTER**2),
         {"float32": 2, "float64": 5},
+    ),
+    Fit(
+        "LOG2",
+        "log2(1 + x) = x P(x) for 3/4 <= 1 + x <= 3/2, for results in float32",
+        lambda x: mp.log1p(x) / mp.log(2) / x,
+        lambda x: x * mp.log(2) / mp.log1p(x),
+        (mp.mpf("-0.25"), mp.mpf("0.5")),
+        {"float64": 11},
+    ),
+    Fit(
+        "LOG2_TAIL",
+        "log2((1 + x) / (1 - x)) = 2 / log(2) (x + x³ / 3) + x⁵ P(x²) for |x| <= 1/5",
+        _log2_tail,
+        lambda z: z**2 * mp.log(2) / 2,
+        (mp.mpf(0), mp.mpf("0.0401")),
+        {"float64": 7},
     ),
     Fit(
         "TANH",

@@ -177,9 +177,9 @@ class Lanes:
         from wengert.compile.elementary import FUNCTIONS  # they are written in Lanes
 
         known = FUNCTIONS.get(function)
-        return known(self, *xs) if known else self._library(function, *xs)
+        return known(self, *xs) if known else self.library(function, *xs)
 
-    def _library(self, function: str, *xs: Lane) -> Lane:
+    def library(self, function: str, *xs: Lane) -> Lane:
         """Call C's library, once for each lane."""
         dtype = xs[0].dtype
         kind = scalar_type(dtype)

@@ -69,6 +69,28 @@ def test_many_numbers_of_float64(name):
     assert wide_units(native(name, np.float64)(x), wanted).max() <= BOUNDS[np.dtype(np.float64)]
 
 
+HARD = [
+    6381956970095103.0 * 2.0**797,  # the float64 nearest to a multiple of π / 2
+    2.0**1023,
+    np.finfo(np.float64).max,
+    *(float(np.float32(k * np.pi / 2)) for k in (1, 2, 3, 11, 1001, 65537)),
+    float(np.finfo(np.float32).max),
+    16367173.0 * 2.0**72,  # the float32 nearest to one
+]
+
+
+@floats
+@pytest.mark.parametrize("name", ["sin", "cos"])
+@pytest.mark.parametrize("cpu", processors())
+def test_angles_near_quarter_turns_keep_their_digits(name, dtype, cpu):
+    with np.errstate(over="ignore"):
+        x = np.array([*HARD, *(k * np.pi / 2 for k in range(1, 3000, 7))]).astype(dtype)
+    x = x[np.isfinite(x)]
+    x = np.concatenate([x, -x, np.nextafter(x, dtype(0))])
+    y = native(name, dtype, cpu=cpu)(x)
+    assert exact_units(name, x, y).max() <= BOUNDS[np.dtype(dtype)]
+
+
 def wide_units(actual, wanted):
     """Return the errors in units in the last place; `wanted` has more digits."""
     limits = np.finfo(actual.dtype)

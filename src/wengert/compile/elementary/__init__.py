@@ -13,6 +13,8 @@ from wengert.compile.elementary.error_function import erf
 from wengert.compile.elementary.exponential import exp, expm1
 from wengert.compile.elementary.hyperbolic import sigmoid, tanh
 from wengert.compile.elementary.logarithm import log, log1p
+from wengert.compile.elementary.power import pow as power
+from wengert.compile.elementary.remainder import fmod
 from wengert.compile.elementary.trigonometric import cos, sin
 from wengert.compile.expression import Lane, Lanes
 
@@ -21,9 +23,11 @@ FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "erf": erf,
     "exp": exp,
     "expm1": expm1,
+    "fmod": fmod,
     "floor": Lanes.floor,
     "log": log,
     "log1p": log1p,
+    "pow": power,
     "rint": Lanes.rint,
     "sigmoid": sigmoid,
     "sin": sin,

@@ -46,21 +46,21 @@ def reduced(e: Lanes, x: Lane, near: Lane, bias: int) -> tuple[Lane, Lane]:
 def exp(e: Lanes, x: Lane) -> Lane:
     """Return the exponential."""
     r, total = _bounded(e, x)
-    return scaled(e, e.add(_change(e, r), 1), total)
+    return scaled(e, e.add(exp_of_remainder(e, r, EXP[x.dtype]), 1), total)
 
 
 def exp_to_half_a_unit(e: Lanes, x: Lane) -> Lane:
     """Return the exponential, with what rounding takes from ``1 + r`` given to the other terms."""
     r, total = _bounded(e, x)
     first, lost = two_sum(e, 1, r)
-    return scaled(e, e.add(first, _change(e, r, lost)), total)
+    return scaled(e, e.add(first, exp_of_remainder(e, r, EXP[x.dtype], lost)), total)
 
 
 def exp_of_normal(e: Lanes, x: Lane) -> Lane:
     """Return the exponential of an x whose ``2^k`` is a normal number."""
     r, total = reduced(e, x, x, FORMATS[x.dtype].bias)
     power = power_of_two(e, e.bits(total))
-    return e.fma(_change(e, r), power, power)
+    return e.fma(exp_of_remainder(e, r, EXP[x.dtype]), power, power)
 
 
 def _bounded(e: Lanes, x: Lane) -> tuple[Lane, Lane]:
@@ -70,10 +70,12 @@ def _bounded(e: Lanes, x: Lane) -> tuple[Lane, Lane]:
     return reduced(e, x, x, 2 * FORMATS[x.dtype].bias)
 
 
-def _change(e: Lanes, r: Lane, first: Lane | None = None) -> Lane:
+def exp_of_remainder(
+    e: Lanes, r: Lane, coefficients: tuple[float, ...], first: Lane | None = None
+) -> Lane:
     """Return ``e^r - 1``, with another first term in the place of r."""
     square = e.mul(r, r)
-    return e.fma(square, polynomial(e, r, square, EXP[r.dtype]), first or r)
+    return e.fma(square, polynomial(e, r, square, coefficients), first or r)
 
 
 def expm1(e: Lanes, x: Lane) -> Lane:

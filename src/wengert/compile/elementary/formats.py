@@ -10,7 +10,7 @@ import struct
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.expression import Lane, Lanes, Operand
-from wengert.graph.dtypes import FLOAT32, FLOAT64, DType
+from wengert.graph.dtypes import FLOAT32, FLOAT64, INT64, UINT64, DType
 
 Pair: TypeAlias = tuple[Lane, Lane]
 """A number with twice the digits: the nearest float, and the rest."""
@@ -70,6 +70,24 @@ def two_sum(e: Lanes, x: Operand, y: Lane) -> Pair:
     """Return the sum and what rounding took from it; `x` is 0 or the greater (Dekker, 1971)."""
     whole = e.add(x, y)
     return whole, e.sub(y, e.sub(whole, x))
+
+
+def two_product(e: Lanes, x: Lane, y: Lane) -> Pair:
+    """Return the product of float64 and what rounding took from it (Dekker, 1971)."""
+    product = e.mul(x, y)
+    if e.fused:
+        return product, e.fma(x, y, e.neg(product))
+    (x, x_rest), (y, y_rest) = (_halves(e, z) for z in (x, y))
+    error = e.sub(e.mul(x, y), product)
+    error = e.add(e.add(error, e.mul(x, y_rest)), e.mul(x_rest, y))
+    return product, e.add(error, e.mul(x_rest, y_rest))
+
+
+def _halves(e: Lanes, x: Lane) -> Pair:
+    """Return a float64 with the first 26 bits, and the rest."""
+    kept = e.constant(-(1 << 27), INT64)
+    first = e.from_bits(e.both(e.bits(x), e.cast(kept, UINT64)))
+    return first, e.sub(x, first)
 
 
 def power_of_two(e: Lanes, exponent: Lane) -> Lane:

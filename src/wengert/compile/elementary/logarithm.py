@@ -22,6 +22,16 @@ def split(e: Lanes, x: Lane) -> tuple[Lane, Lane]:
     return exponent, e.from_bits(e.add(fraction, low))
 
 
+def lifted(e: Lanes, x: Lane) -> tuple[Lane, Lane, Lane]:
+    """Return the parts of positive x, subnormal or not, and what `as_float` takes from k."""
+    form = FORMATS[x.dtype]
+    small = e.compare("<", x, form.tiny)
+    lift = form.mantissa + 1
+    zero = e.constant(form.shift + form.bias, x.dtype)
+    moved = e.where(small, form.shift + form.bias + lift, zero)
+    return *split(e, e.where(small, e.mul(x, 2.0**lift), x)), moved
+
+
 def as_float(e: Lanes, number: Lane, less: Lane) -> Lane:
     """Return a small unsigned integer less another number, which has `Format.shift` added."""
     form = FORMATS[less.dtype]
@@ -45,12 +55,8 @@ def special(e: Lanes, x: Lane, value: Lane, zero: float) -> Lane:
 
 def log(e: Lanes, x: Lane) -> Lane:
     """Return the natural logarithm; NaN below zero, minus infinity at zero."""
-    form = FORMATS[x.dtype]
-    small = e.compare("<", x, form.tiny)
-    lift = form.mantissa + 1
-    exponent, fraction = split(e, e.where(small, e.mul(x, 2.0**lift), x))
-    zero = e.constant(form.shift + form.bias, x.dtype)
-    k = as_float(e, exponent, e.where(small, form.shift + form.bias + lift, zero))
+    exponent, fraction, zero = lifted(e, x)
+    k = as_float(e, exponent, zero)
     return special(e, x, combined(e, k, e.sub(fraction, 1)), 0.0)
 
 
