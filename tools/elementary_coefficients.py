@@ -1,6 +1,6 @@
 """Derive the polynomials of `wengert.compile.elementary` and write its `coefficients` module.
 
-``python -m tools.elementary_coefficients`` prints the module; it takes some minutes.
+``python -m tools.elementary_coefficients`` prints the module; it takes half a minute.
 
 Each polynomial minimises the largest relative error of the function that it serves, by Lawson's
 iteration: least squares over Chebyshev nodes whose weights are multiplied by the errors until these
@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from mpmath import mp
+from mpmath import mp as _shared
 
+mp = _shared.clone()
 mp.dps = 60
 
 NODES = 160
