@@ -11,6 +11,10 @@ import pytest
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# Each test compiles for itself, and none meets the code that a user keeps on disk.
+os.environ["WENGERT_CACHE"] = "0"
+os.environ.pop("WENGERT_CACHE_DIR", None)
+
 # The same examples in every run; how long one takes depends on who else uses the machine.
 hypothesis.settings.register_profile(
     "fixed",

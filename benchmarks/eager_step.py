@@ -10,29 +10,20 @@ Run it as ``python -m benchmarks.eager_step --threads 1 --markdown docs/measurem
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import options, probes, report
-from benchmarks.harness import Peer, PeerError, Rounds, Worker, cores_for, race, started
-from benchmarks.nets import NETS, Net
-from benchmarks.probes import HAND_OVER, PEAK
-from benchmarks.stats import disagreement
+from benchmarks import options, report
+from benchmarks.nets import NETS
+from benchmarks.tables import ABSENT, conditions, time_table
+from wengert.bench import probes
+from wengert.bench.harness import Peer
+from wengert.bench.measure import SUBJECT, Measured, chosen_peers, measured_in_rounds
+from wengert.bench.workload import Workload
 
-SUBJECT = "Wengert"
-PEERS = {
-    SUBJECT: "benchmarks.peers.wengert_eager",
-    "PyTorch": "benchmarks.peers.pytorch",
-    "HIPS autograd": "benchmarks.peers.hips_autograd",
-    "JAX jit": "benchmarks.peers.jax_jit",
-    "NumPy by hand": "benchmarks.peers.numpy_by_hand",
-}
-SHORT = dict(zip(("wengert", "torch", "autograd", "jax", "numpy"), PEERS, strict=True))
-ABSENT = "absent"
-CHECK_STEPS = 5
-SAME_LOSS = 1e-4
-"""Largest relative difference between two peers' losses over the first steps."""
+EAGER = Peer("wengert.bench.peers.wengert_step", options={"eager": True})
+SHORT = ("wengert", "torch", "autograd", "jax", "numpy")
+AUTOGRAD = Peer("benchmarks.peers.hips_autograd", library="autograd")
 
 EXPLANATION = """Times are medians over rounds with quartiles in brackets, and the fastest group of
 calls. A ratio is taken within each round, then summarised: below 1 means that Wengert takes less
@@ -42,177 +33,50 @@ NumPy's own calls cost. *Of peak* is Wengert's arithmetic in matrix products, re
 multiply-adds that the same cores did in the same rounds."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One network's rounds, and what one call of each probe does."""
-
-    net: Net
-    rounds: Rounds
-    amounts: dict[str, float]
-
-    @property
-    def peers(self) -> list[str]:
-        """Return the peers that were measured, without the probes of the machine."""
-        return [name for name in self.rounds.samples if name not in (PEAK, HAND_OVER)]
-
-    def targets(self) -> dict[str, float]:
-        """Return the largest accepted ratio of the subject to each peer that has one."""
-        return {"HIPS autograd": 0.5, "PyTorch": self.net.target_pytorch}
-
-    def share_of_peak(self, name: str) -> float:
-        """Return a peer's rate in matrix products relative to the peak."""
-        peak = self.rounds.ratio(PEAK, name, self.net.step_flops / self.amounts[PEAK])
-        return peak.median
+def targets(workload: Workload) -> dict[str, float]:
+    """Return the largest accepted ratio of Wengert's time to that of each peer that has one."""
+    return {"HIPS autograd": 0.5, "PyTorch": 1.25 if workload == NETS["wide"] else 1.0}
 
 
-def prepare(
-    workers: Mapping[str, Worker],
-    net: str,
-    threads: int,
-    note: Callable[[str], None],
-) -> dict[str, Worker]:
-    """Build one network in every worker and let the peers check each other.
-
-    Parameters
-    ----------
-    workers : mapping
-        The peers.
-    net : str
-        A name in `NETS`.
-    threads : int
-        Threads of every peer.
-    note : Callable
-        Receives a line for each peer that cannot run this network.
-
-    Returns
-    -------
-    dict
-        The workers that are ready.
-
-    Raises
-    ------
-    SystemExit
-        If two peers disagree: they would not be timed on the same work.
-    """
-    ready: dict[str, Worker] = {}
-    losses: dict[str, list[float]] = {}
-    for name, worker in workers.items():
-        try:
-            facts = worker.ask(do="prepare", case={"net": net, "threads": threads})
-            losses[name] = worker.ask(do="check", steps=CHECK_STEPS)["values"]
-        except PeerError as error:
-            note(f"{name} skipped for {net}: {error}")
-            continue
-        if facts["dtype"] != "float32":
-            raise SystemExit(f"{net}: {name} computes in {facts['dtype']}, not in float32.")
-        ready[name] = worker
-    require_agreement(net, losses)
-    return ready
-
-
-def require_agreement(net: str, losses: Mapping[str, Sequence[float]]) -> None:
-    """Stop unless all peers report the same losses over their first steps.
-
-    Raises
-    ------
-    SystemExit
-        If losses differ, or hardly change, so that their agreement would show nothing.
-    """
-    names = list(losses)
-    for name in names:
-        apart = disagreement(losses[name], losses[names[0]])
-        if not apart <= SAME_LOSS:  # written so that NaN stops too
-            raise SystemExit(
-                f"{net}: {name} and {names[0]} disagree by {apart:.1e} over {CHECK_STEPS} steps: "
-                f"{list(losses[name])} and {list(losses[names[0]])}."
-            )
-        if abs(losses[name][-1] / losses[name][0] - 1) < 100 * SAME_LOSS:
-            raise SystemExit(f"{net}: the loss hardly changes, the check shows nothing: {losses}.")
+def eager_peers(names: Sequence[str], threads: int) -> dict[str, Peer]:
+    """Return the peers of these short names: Wengert eager, HIPS autograd, and the shared ones."""
+    own = {"wengert": (SUBJECT, EAGER), "autograd": ("HIPS autograd", AUTOGRAD)}
+    return chosen_peers(names, threads, own)
 
 
 def _compared(one: Measured, name: str) -> str:
-    """Write the subject's ratio to one peer: within rounds, and of the fastest calls."""
+    """Write Wengert's ratio to one peer: within rounds, and of the fastest calls."""
     fastest = report.significant(one.rounds.fastest_ratio(SUBJECT, name))
-    judged = report.ratio(one.rounds.ratio(SUBJECT, name), one.targets().get(name))
+    judged = report.ratio(one.rounds.ratio(SUBJECT, name), targets(one.workload).get(name))
     return f"{judged}; fastest {fastest}"
 
 
 def ratio_table(measured: Sequence[Measured]) -> str:
-    """Write the subject's ratios to every peer, with the targets."""
+    """Write Wengert's ratios to every peer, with the targets."""
     others = [name for name in measured[0].peers if name != SUBJECT]
     rows = []
     for one in measured:
         cells = [_compared(one, name) if name in one.peers else ABSENT for name in others]
-        rows.append([one.net.title, *cells, f"{100 * one.share_of_peak(SUBJECT):.0f} %"])
+        rows.append([one.workload.title, *cells, f"{100 * one.share_of_peak(SUBJECT):.0f} %"])
     return report.table(["network (batch)", *(f"÷ {name}" for name in others), "of peak"], rows)
-
-
-def time_table(measured: Sequence[Measured]) -> str:
-    """Write every peer's time of one step."""
-    names = list(dict.fromkeys(name for one in measured for name in one.peers))
-    rows = [
-        [
-            one.net.title,
-            *(report.duration(one.rounds.summary(n)) if n in one.peers else ABSENT for n in names),
-        ]
-        for one in measured
-    ]
-    return report.table(["network (batch)", *names], rows)
-
-
-def conditions(measured: Sequence[Measured], threads: int) -> str:
-    """Say how fast the machine was meanwhile and how quiet it was."""
-    again = sum(one.rounds.disturbed for one in measured)
-    loud = [one.net.title for one in measured if not one.rounds.quiet]
-    peaks, delays = _probed(measured, PEAK), _probed(measured, HAND_OVER)
-    lines = [f"{threads} thread{'s' if threads > 1 else ''}."]
-    lines.append(f"Multiply-adds {min(peaks) / 1e9:.0f} to {max(peaks) / 1e9:.0f} GFLOP/s.")
-    if delays:
-        lines.append(f"Hand-over {1e9 / max(delays):.0f} to {1e9 / min(delays):.0f} ns.")
-    lines.append(f"{again} rounds repeated because other processes used the processors.")
-    if loud:
-        lines.append(f"Never undisturbed, kept all the same: {', '.join(loud)}.")
-    return " ".join(lines)
-
-
-def _probed(measured: Sequence[Measured], name: str) -> list[float]:
-    """Return a probe's amount per second in all rounds of all networks."""
-    return [
-        rate
-        for one in measured
-        if name in one.amounts
-        for rate in probes.rates(one.rounds, name, one.amounts[name])
-    ]
 
 
 def measure(chosen: argparse.Namespace, threads: int) -> list[Measured]:
     """Measure the networks asked for with one number of threads."""
-    peers = {SHORT[name]: Peer(PEERS[SHORT[name]], threads) for name in chosen.peers}
-    gauges = probes.probes(threads)
-    measured = []
-    with started(peers, report.say) as workers, started(gauges, report.say) as gauging:
-        amounts = {name: probes.prepare(name, gauging[name], threads) for name in gauges}
-        for name in chosen.sizes:
-            ready = prepare(workers, name, threads, report.say)
-            rounds = race(ready | gauging, chosen.seconds, chosen.rounds, chosen.seed)
-            measured.append(Measured(NETS[name], rounds, amounts))
-            times = [f"{peer} {report.duration(rounds.summary(peer))}" for peer in ready]
-            report.say(f"{NETS[name].title}: {'; '.join(times)}")
-    return measured
+    workloads = {name: NETS[name] for name in chosen.sizes}
+    peers = eager_peers(chosen.peers, threads)
+    with options.stopping_at_disagreement():
+        return list(measured_in_rounds(peers, workloads, threads, chosen, report.say))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark from the command line."""
     made = options.parser("One eager training step, Wengert beside other libraries.")
-    made.add_argument("--threads", type=int, nargs="+", default=[1], help="threads of every peer")
+    options.add_threads(made, [1])
     made.add_argument("--sizes", nargs="+", choices=NETS, default=list(NETS), help="networks")
     made.add_argument("--peers", nargs="+", choices=SHORT, default=list(SHORT), help="libraries")
     benchmark = options.parse("eager_step", made, argv)
     chosen = benchmark.options
-    try:
-        cores_for(max(chosen.threads))
-    except ValueError as error:
-        made.error(str(error))
     gauged, numbers = probes.gauge(chosen, report.say)
     parts = [EXPLANATION.replace("\n", " "), gauged]
     data: dict[str, Any] = {"machine": numbers}
@@ -222,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if all(SUBJECT in one.peers for one in measured):
             parts.append(ratio_table(measured))
         parts.append(time_table(measured))
-        data[f"threads {threads}"] = {one.net.title: one.rounds.samples for one in measured}
+        data[f"threads {threads}"] = {one.workload.title: one.rounds.samples for one in measured}
     benchmark.publish("\n\n".join(parts), data)
 
 

@@ -9,11 +9,13 @@ import random
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import options, report
-from benchmarks.harness import ROOT, pinned_environment
-from benchmarks.stats import Summary, summarise
+from wengert.bench.harness import pinned_environment
+from wengert.bench.stats import Summary, summarise
 
+ROOT = Path(__file__).resolve().parents[1]
 SUBJECT = "wengert"
 MODULES = (SUBJECT, "numpy", "autograd", "jax", "torch")
 TARGET_SECONDS = 0.25

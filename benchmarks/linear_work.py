@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import options, report
-from benchmarks.harness import Peer, Rounds, Worker, race, started
 from benchmarks.nets import NETS
+from wengert.bench.harness import Peer, Rounds, Worker, race, started
 
 MODULE = "benchmarks.peers.wengert_work"
 GROWING = {

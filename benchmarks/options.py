@@ -6,14 +6,17 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from wengert.bench.harness import cores_for
+from wengert.bench.measure import DisagreementError
 
-PACKAGES = ("wengert", "numpy", "llvmlite", "torch", "autograd", "jax")
+PACKAGES = ("wengert", "numpy", "llvmlite", "torch", "autograd", "jax", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,20 @@ def parser(description: str, rounds: int = 7, timed: bool = True) -> argparse.Ar
     return made
 
 
+def add_threads(made: argparse.ArgumentParser, default: Sequence[int]) -> None:
+    """Add the option of how many threads every peer gets."""
+    made.add_argument("--threads", type=_threads, nargs="+", default=default, help="of every peer")
+
+
+@contextmanager
+def stopping_at_disagreement() -> Iterator[None]:
+    """End the program with a sentence where two peers do not compute the same."""
+    try:
+        yield
+    except DisagreementError as error:
+        raise SystemExit(str(error)) from None
+
+
 def parse(name: str, made: argparse.ArgumentParser, argv: Sequence[str] | None) -> Benchmark:
     """Parse the command line."""
     return Benchmark(name, made.parse_args(argv))
@@ -71,4 +88,14 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, got {value}")
+    return value
+
+
+def _threads(text: str) -> int:
+    """Read a number of threads for which there are processors."""
+    value = _positive(text)
+    try:
+        cores_for(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
@@ -12,9 +11,23 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.stats import Summary
+from wengert.bench.formats import duration, significant, spread
+from wengert.bench.stats import Summary
 
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+__all__ = [
+    "duration",
+    "machine_line",
+    "paste",
+    "processor",
+    "provenance",
+    "ratio",
+    "replace_section",
+    "say",
+    "significant",
+    "spread",
+    "table",
+    "verdict",
+]
 
 
 def say(line: str) -> None:
@@ -23,51 +36,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def significant(value: float) -> str:
-    """Write a number with three significant digits and no exponent.
-
-    Examples
-    --------
-    >>> significant(0.04567), significant(12.34), significant(5678.0)
-    ('0.0457', '12.3', '5678')
-    """
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}"
-
-
-def duration(seconds: Summary) -> str:
-    """Write a time: median, quartiles in brackets, minimum, in one unit.
-
-    Examples
-    --------
-    >>> duration(Summary(2e-3, 1.9e-3, 2.5e-3, 1.8e-3, 7))
-    '2.00 ms [1.90, 2.50] min 1.80'
-    """
-    scale, unit = next(
-        ((s, u) for s, u in _UNITS if seconds.median >= s),
-        _UNITS[-1],
-    )
-    middle, low, high, least = (
-        significant(value / scale)
-        for value in (seconds.median, seconds.lower, seconds.upper, seconds.minimum)
-    )
-    return f"{middle} {unit} [{low}, {high}] min {least}"
-
-
-def spread(value: Summary) -> str:
-    """Write a median with quartiles in brackets.
-
-    Examples
-    --------
-    >>> spread(Summary(0.4, 0.38, 0.45, 0.35, 7))
-    '0.400 [0.380, 0.450]'
-    """
-    return f"{significant(value.median)} [{significant(value.lower)}, {significant(value.upper)}]"
-
-
-def ratio(value: Summary, target: float | None = None) -> str:
+def ratio(value: Summary, target: float | None = None, *, least: bool = False) -> str:
     """Write a ratio: median, quartiles in brackets, and whether the median meets a target.
 
     Examples
@@ -76,20 +45,21 @@ def ratio(value: Summary, target: float | None = None) -> str:
     '**0.400** [0.380, 0.450], target ≤ 0.5: met'
     """
     median, quartiles = spread(value).split(" ", 1)
-    return f"**{median}** {quartiles}{verdict(value.median, target)}"
+    return f"**{median}** {quartiles}{verdict(value.median, target, least=least)}"
 
 
-def verdict(value: float, target: float | None) -> str:
-    """Say whether a number meets its target, if it has one.
+def verdict(value: float, target: float | None, *, least: bool = False) -> str:
+    """Say whether a number meets its target, if it has one: at most that, or at least.
 
     Examples
     --------
-    >>> verdict(0.6, 0.5)
-    ', target ≤ 0.5: missed'
+    >>> verdict(0.6, 0.5), verdict(0.6, 0.5, least=True)
+    (', target ≤ 0.5: missed', ', target ≥ 0.5: met')
     """
     if target is None:
         return ""
-    return f", target ≤ {target:g}: {'met' if value <= target else 'missed'}"
+    met = value >= target if least else value <= target
+    return f", target {'≥' if least else '≤'} {target:g}: {'met' if met else 'missed'}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -22,6 +22,7 @@ LATER = {
     *("numpy.random", "pathlib", "string", "zlib"),
     *(f"wengert.{name}" for name in ("cli", "data", "interop", "nn", "optim", "train")),
     "wengert.compile",
+    "wengert.passes",
 }
 # The part of the compiler that `wg.compile(function)` needs before the first call.
 AT_ONCE = {

@@ -10,18 +10,19 @@ import numpy as np
 from autograd import value_and_grad
 from autograd.scipy.special import logsumexp
 
-from benchmarks.nets import LEARNING_RATE, NETS, make_inputs
-from benchmarks.task import Task
+from wengert.bench.inputs import make_inputs
+from wengert.bench.task import Task
+from wengert.bench.workload import RATES, Workload
 
 
 def prepare(case: dict[str, Any]) -> Task:
-    """Build the training step of one network."""
-    net = NETS[case["net"]]
-    inputs = make_inputs(net)
-    parameters = list(zip(inputs.weights, inputs.biases, strict=True))
+    """Build the training step of a classifier with ReLU and SGD."""
+    workload = Workload.of(case)
+    inputs = make_inputs(workload)
+    parameters = inputs.parameters
     # Picking the label's entry by index is slower here: its gradient is a scatter-add.
-    one_hot = np.eye(net.widths[-1], dtype=np.float32)[inputs.labels]
-    rate = np.float32(LEARNING_RATE)
+    one_hot = np.eye(workload.widths[-1], dtype=np.float32)[inputs.target]
+    rate = np.float32(RATES["sgd"])
 
     def loss_of(parameters: list[Any]) -> Any:
         h = inputs.x
@@ -30,7 +31,7 @@ def prepare(case: dict[str, Any]) -> Task:
         weight, bias = parameters[-1]
         logits = anp.dot(h, weight) + bias
         log_probabilities = logits - logsumexp(logits, axis=1, keepdims=True)
-        return -anp.sum(log_probabilities * one_hot) / net.batch
+        return -anp.sum(log_probabilities * one_hot) / workload.batch
 
     value_and_gradient = value_and_grad(loss_of)
 

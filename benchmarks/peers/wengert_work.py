@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import wengert as wg
-from benchmarks.nets import NETS, make_inputs
-from benchmarks.task import Task
+from benchmarks.nets import NETS
+from wengert.bench.inputs import make_inputs
+from wengert.bench.task import Task
 
 
 def prepare(case: dict[str, Any]) -> Task:
@@ -71,9 +72,8 @@ def _loss_and_parameters(case: dict[str, Any]) -> tuple[Callable[[Any], wg.Tenso
     net = NETS[case["net"]]
     inputs = make_inputs(net)
     activation = getattr(wg, case["activation"])
-    pairs = zip(inputs.weights, inputs.biases, strict=True)
-    parameters = [(wg.tensor(weight), wg.tensor(bias)) for weight, bias in pairs]
-    x, labels = wg.tensor(inputs.x), wg.tensor(inputs.labels)
+    parameters = [(wg.tensor(weight), wg.tensor(bias)) for weight, bias in inputs.parameters]
+    x, labels = wg.tensor(inputs.x), wg.tensor(inputs.target)
 
     def loss(parameters: list[Any]) -> wg.Tensor:
         h = x

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import report
-from benchmarks.stats import Summary
+from wengert.bench.stats import Summary
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,15 @@ def test_durations_choose_their_unit(seconds, text):
 )
 def test_ratio_says_whether_the_median_meets_the_target(target, ending):
     assert report.ratio(Summary(0.4, 0.3, 0.6, 0.2, 5), target).endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ("target", "ending"),
+    [(None, "]"), (0.5, "target ≥ 0.5: missed"), (0.3, "target ≥ 0.3: met")],
+)
+def test_ratio_says_whether_the_median_reaches_the_target(target, ending):
+    value = Summary(0.4, 0.3, 0.6, 0.2, 5)
+    assert report.ratio(value, target, least=True).endswith(ending)
 
 
 def test_a_ragged_table_is_refused():

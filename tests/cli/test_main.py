@@ -36,7 +36,7 @@ def test_help_teaches_with_examples(arguments):
     assert "wengert predict runs/houses-1 new.csv" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["train", "predict"])
+@pytest.mark.parametrize("command", ["train", "predict", "bench"])
 def test_each_command_has_examples(command):
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr

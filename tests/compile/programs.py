@@ -72,6 +72,11 @@ def compiled(
     return run(compile_graph(graph, taken, threads), graph, inputs)
 
 
+def results_of(function: Callable[..., Any], *arrays: Array) -> list[Array]:
+    """Compile and run a function of variables."""
+    return compiled(graph_of(function, *arrays), arrays)
+
+
 def reference(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     """Evaluate by NumPy, on copies."""
     return [np.array(a) for a in evaluate(graph, [np.array(a, order="C") for a in inputs])]

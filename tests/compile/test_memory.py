@@ -9,8 +9,9 @@ import pytest
 
 from tests.compile.programs import F, compiled, graph_of, reference, run, same_bits
 from wengert.compile.executable import compile_graph
+from wengert.compile.layout import ALIGNMENT
 from wengert.compile.llvm import machine
-from wengert.compile.memory import ALIGNMENT, lifetimes
+from wengert.compile.memory import lifetimes
 from wengert.compile.pipeline import prepare
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Variable

@@ -13,6 +13,7 @@ from wengert.compile.executable import compile_graph
 from wengert.compile.llvm import machine
 from wengert.compile.memory import lifetimes
 from wengert.compile.pipeline import prepare
+from wengert.passes.pipeline import optimise
 
 LENGTHS = (1, 2, 5, 17)
 
@@ -116,7 +117,7 @@ def test_memory_taken_over_changes_no_bit(program):
 @given(programs())
 def test_buffers_that_live_at_one_time_do_not_overlap(program):
     graph, _, aliases = program
-    lowered = prepare(graph, aliases, machine())
+    lowered = prepare(optimise(graph), aliases, machine())
     total = lowered.arena_bytes
     table = lifetimes(lowered.kernels)
     mine = [b for b in table if b.place == "arena" and b.nbytes]

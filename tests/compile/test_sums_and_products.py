@@ -11,7 +11,7 @@ import pytest
 
 import wengert
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
-from wengert.compile import executable
+from wengert.compile import translate
 from wengert.compile.machine import Machine
 
 RNG = np.random.default_rng(11)
@@ -99,7 +99,7 @@ def check_product(x, y, z):
 @floats
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m.vector_bytes}x{m.registers}")
 def test_products_of_all_shapes(machine, dtype, monkeypatch):
-    monkeypatch.setattr(executable, "machine", lambda: machine)
+    monkeypatch.setattr(translate, "machine", lambda: machine)
     shapes = itertools.product((4, 6, 12, 13, 29), (1, 2, 31), (4, 8, 10, 16, 33, 70))
     cases = [*shapes, (1, 40, 50), (50, 40, 1), (3, 7, 64), (2, 0, 5), (5, 0, 8)]
     xs = [RNG.standard_normal((m, k)).astype(dtype) for m, k, _ in cases]
@@ -120,12 +120,12 @@ def test_every_cut_and_tile_gives_the_same_bits(monkeypatch):
     (wanted,) = shared_and_whole(graph, [x, y], monkeypatch)
     check_product(x, y, wanted)
     for machine in MACHINES[1:]:
-        monkeypatch.setattr(executable, "machine", lambda machine=machine: machine)
+        monkeypatch.setattr(translate, "machine", lambda machine=machine: machine)
         same_bits(compiled(graph, [x, y]), compiled(graph, [x, y], threads=2))
     found = []
     for registers, nbytes in itertools.product((4, 13, 32), (16, 32, 64)):
         fused = Machine(nbytes, registers, True, False)
-        monkeypatch.setattr(executable, "machine", lambda fused=fused: fused)
+        monkeypatch.setattr(translate, "machine", lambda fused=fused: fused)
         found.append(compiled(graph, [x, y]))
     for other in found[1:]:
         same_bits(other, found[0])

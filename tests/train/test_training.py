@@ -290,3 +290,14 @@ def test_one_hidden_layer_by_its_width():
 def test_choices_that_are_no_words(choice):
     with pytest.raises(UserError, match=r"must be \w+(, \w+)? or \w+, got"):
         fit("digits", **choice)
+
+
+def test_the_step_is_compiled_once_for_each_size_of_minibatch_and_says_so(capfd):
+    quick(blobs(), batch_size=32, progress=True)
+    said = [line for line in capfd.readouterr().err.splitlines() if "Compiled" in line]
+    assert len(said) == 2
+    assert re.fullmatch(r"Compiled the training step for batches of 32 rows: \d+ ms\.", said[0])
+    assert re.fullmatch(r"Compiled .* of \d+ rows, the last of an epoch: \d+ ms\.", said[1])
+    quick(blobs(), batch_size=1000, progress=True)
+    said = [line for line in capfd.readouterr().err.splitlines() if "Compiled" in line]
+    assert len(said) == 1

@@ -202,6 +202,7 @@ checkpoint_p = register(
         samples=_checkpoint_samples,
         several=True,
         lower=Inexact(_lower, normwise=8),  # that of its samples, which call `sin`
+        recomputes=True,
     )
 )
 

@@ -1,1 +1,1 @@
-"""The command line: ``wengert train``, ``wengert predict``; it begins in `wengert.cli.main`."""
+"""The command line, ``wengert train``, ``predict``, ``bench``; see `wengert.cli.main`."""

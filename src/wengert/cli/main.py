@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import click
 
+from wengert.cli.bench import bench
 from wengert.cli.group import OneSentenceGroup
+from wengert.cli.plan import plan
 from wengert.cli.predict import predict
 from wengert.cli.train import train
 
@@ -17,6 +19,8 @@ Examples:
   wengert train digits                       1,797 handwritten digits, in seconds
   wengert train houses.csv --target price    a table of your own
   wengert predict runs/houses-1 new.csv      predictions for its new rows
+  wengert plan --net 784-256-10 --batch 64   how much memory it needs, before it runs
+  wengert bench --net 784-256-10             how quick a training step is here
 
 Each command explains itself: wengert train --help
 """
@@ -47,10 +51,12 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 )
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Train neural networks by backpropagation, and predict with them."""
+    """Train neural networks by backpropagation, predict with them, and measure them."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 main.add_command(train)
+main.add_command(plan)
 main.add_command(predict)
+main.add_command(bench)

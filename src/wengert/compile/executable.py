@@ -6,18 +6,17 @@ import ctypes
 import struct
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert.compile import layout
+from wengert.compile import cache, layout
 from wengert.compile import threads as pool
-from wengert.compile.codegen import generate
-from wengert.compile.llvm import MachineCode, attributes, machine, pause
-from wengert.compile.memory import ALIGNMENT
-from wengert.compile.pipeline import prepare
-from wengert.compile.tickets import BUSY
+from wengert.compile.identity import code_key, compiler_unchanged
+from wengert.compile.layout import ALIGNMENT
+from wengert.compile.lines import Lines
+from wengert.compile.llvm import MachineCode, identity
+from wengert.compile.record import Record
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Aval
@@ -53,19 +52,33 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int = 1) ->
     _check_aliases(graph, aliases)
     if threads < 1:
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
-    program = prepare(graph, aliases, machine())
-    kernels = [k for k in program.kernels if any(x.size for x in k.writes)]
-    pointers = len(graph.inputs) + len(graph.outputs)
-    module, phases = generate(kernels, pointers, machine(), attributes(), pause())
-    parallel = any(phase.chunks > 1 for phase in phases)
-    native = Native(
-        MachineCode(module.text()),
-        tuple(module.failures),
-        tuple(program.constants),
-        program.arena_bytes,
-        threads if parallel else 1,
+    lines = Lines(graph)
+    folder = cache.current()
+    key = code_key(graph, aliases, lines, identity()) if folder else None
+    kept = folder.load(key) if folder and key else None
+    if kept is None:
+        from wengert.compile.translate import translate
+
+        record, code = translate(graph, aliases, lines)
+        if folder and key and compiler_unchanged():
+            folder.save(key, record)
+    else:
+        record, code = kept, MachineCode.from_object(kept.object_code)
+    return Executable(graph, aliases, _native(graph, lines, record, code, threads))
+
+
+def _native(graph: Graph, lines: Lines, record: Record, code: MachineCode, threads: int) -> Native:
+    """Return the code with the constants and lines of `graph`."""
+    return Native(
+        code,
+        tuple((error, lines.filled(message)) for error, message in record.failures),
+        tuple(
+            np.array(graph.free[x].value, order="C") if isinstance(x, int) else x
+            for x in record.constants
+        ),
+        record.arena_bytes,
+        threads if record.parallel else 1,
     )
-    return Executable(graph, aliases, native)
 
 
 def _check_aliases(graph: Graph, aliases: Mapping[int, int]) -> None:
@@ -82,8 +95,7 @@ def _check_aliases(graph: Graph, aliases: Mapping[int, int]) -> None:
         raise ValueError(f"{graph.name}: two outputs cannot take over the memory of one input.")
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
+class Native(NamedTuple):
     """Machine code, and what it needs to run.
 
     Attributes
@@ -179,7 +191,7 @@ class Executable:
         self._assist(self._control_address, thread)
 
     def _raise(self, status: int) -> None:
-        if status == BUSY:
+        if status == layout.REFUSED:
             raise RuntimeError(
                 f"{self.name}: the compiled function is running already, in another thread; "
                 "two calls would share its memory. Let the first finish, or compile it twice."

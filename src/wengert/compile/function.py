@@ -20,6 +20,8 @@ from wengert.tensor import pytree
 
 if TYPE_CHECKING:
     from wengert.compile.entry import Entry
+    from wengert.compile.plan import Plan
+    from wengert.passes.report import Change, PassReport
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
 
@@ -91,10 +93,64 @@ class CompiledFunction:
                 stacklevel=4,
             )
 
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Compile for these arguments without running anything; nothing if that has been done.
+
+        Examples
+        --------
+        >>> import wengert as wg
+        >>> double = wg.compile(lambda x: x * 2)
+        >>> double.prepare(wg.ones(3))
+        >>> double.compilations
+        ['first call']
+        """
+        leaves, spec = pytree.flatten((args, kwargs))
+        self._entry(args, kwargs, leaves, spec)
+
     def graph(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the graph that runs for these arguments, with its effects as outputs."""
+        """Return the graph that runs for these arguments, with its effects as outputs.
+
+        It is the graph as traced; `passes` shows what native code is made of.
+        """
         leaves, spec = pytree.flatten((args, kwargs))
         return self._entry(args, kwargs, leaves, spec).graph
+
+    def passes(self, *args: Any, **kwargs: Any) -> PassReport:
+        """Return what the passes make of the graph for these arguments: a report to be printed.
+
+        Examples
+        --------
+        >>> import wengert as wg
+        >>> report = wg.compile(lambda x: wg.sin(x) * wg.sin(x)).passes(wg.ones(2))
+        >>> report
+        <PassReport of <lambda>: cse>
+        >>> len(report.before.operations), len(report.after.operations)
+        (3, 2)
+        """
+        from wengert.passes.pipeline import optimise
+        from wengert.passes.report import PassReport
+
+        graph = self.graph(*args, **kwargs)
+        changes: list[Change] = []
+        return PassReport(graph, optimise(graph, changes.append), changes)
+
+    def plan(self, *args: Any, **kwargs: Any) -> Plan:
+        """Return what native code will do and need for these arguments, without running it.
+
+        Examples
+        --------
+        >>> import wengert as wg
+        >>> plan = wg.compile(lambda x: wg.sum(wg.tanh(x) * 2)).plan(wg.ones(1000))
+        >>> plan.arena_bytes, plan.input_bytes, plan.output_bytes
+        (0, 4000, 4)
+        >>> [kernel.kind for kernel in plan.kernels]
+        ['reduce']
+        """
+        from wengert.compile.plan import make_plan
+
+        leaves, spec = pytree.flatten((args, kwargs))
+        entry = self._entry(args, kwargs, leaves, spec)
+        return make_plan(entry.graph, entry.donors)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance, so that methods can be compiled."""

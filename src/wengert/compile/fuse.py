@@ -1,6 +1,6 @@
 """Fusion: elementwise kernels move into the kernels that use them, or into those they use.
 
-Both passes look at every kernel once, in execution order. A kernel only ever moves to a place where
+The passes look at every kernel once, in execution order. A kernel only ever moves to a place where
 all that it reads has been written; what is written more than once, or in part, stays where it is.
 """
 
@@ -68,9 +68,10 @@ class _Uses:
         return all(map(self.is_settled, xs))
 
 
-def optimise(program: Program, aliases: Mapping[int, int]) -> None:
-    """Carry out both passes and drop what nobody reads any more."""
+def fuse(program: Program, aliases: Mapping[int, int]) -> None:
+    """Carry out all passes and drop what nobody reads any more."""
     inline(program)
+    hoist(program)
     merge(program, aliases)
     drop_unread(program)
 
@@ -148,9 +149,11 @@ def _worth_it(kernel: Kernel, producer: Map, store: Store, leaf: Strided, uses: 
     size, times = math.prod(producer.shape), leaf.size
     if len(ordered([store.value])) + len(ordered(_values(kernel))) > LONGEST:
         return False
+    if leaf.buffer in uses.results:
+        return False
     if size == 1:
         return cost <= 2 * CHEAP
-    if times <= size and uses.readers[leaf.buffer] == 1 and leaf.buffer not in uses.results:
+    if times <= size and uses.readers[leaf.buffer] == 1:
         return True
     if leaf.buffer in uses.pinned or times > 4 * size or cost > CHEAP:
         return False
@@ -158,6 +161,21 @@ def _worth_it(kernel: Kernel, producer: Map, store: Store, leaf: Strided, uses: 
     return len(found) <= CHEAP and not any(
         x.buffer in uses.at_hand and x.size == size and 0 not in x.strides for x in found
     )
+
+
+def hoist(program: Program) -> None:
+    """Compute single numbers as early as possible, so that they are at hand for epilogues."""
+    uses = _Uses(program)
+    ready: dict[Buffer | None, int] = {}
+    order = []
+    for place, kernel in enumerate(program.kernels):
+        after = place
+        single = type(kernel) is Map and math.prod(kernel.shape) == 1
+        if single and uses.are_settled([*kernel.reads, *kernel.writes]):
+            after = max((ready.get(x.buffer, -1) for x in kernel.reads), default=-1)
+        ready.update({x.buffer: after for x in kernel.writes})
+        order.append((after, place))
+    program.kernels[:] = [program.kernels[place] for _, place in sorted(order)]
 
 
 def drop_unread(program: Program) -> None:

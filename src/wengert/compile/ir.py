@@ -45,6 +45,11 @@ class Module:
             self._functions[name] = function.text(name)
         return self._names[body]
 
+    @property
+    def external(self) -> tuple[str, ...]:
+        """The functions outside the module that it calls, intrinsics and the runtime's aside."""
+        return tuple(sorted(x for x in self._declared if not x.startswith(("llvm.", "wengert_"))))
+
     def add_text(self, name: str, text: str) -> None:
         """Add a function written out by hand."""
         self._functions[name] = text

@@ -65,6 +65,26 @@ class Kernel(abc.ABC):
         """The views it writes."""
         return [store.target for store in self.stores]
 
+    def line(self, numbers: dict[Buffer, str]) -> str:
+        """Return one line that says what is read, computed and written, for people.
+
+        Parameters
+        ----------
+        numbers : dict of Buffer to str
+            The names of arrays so far; new ones are added.
+        """
+
+        def seen(x: Strided) -> str:
+            if x.buffer is None:
+                return ""
+            name = numbers.setdefault(x.buffer, f"t{len(numbers)}")
+            steps = ",".join(map(str, x.strides))
+            return f"{name}[{'×'.join(map(str, x.shape))}; {steps}]"
+
+        reads = " ".join(dict.fromkeys(filter(None, map(seen, self.reads))))
+        writes = " ".join(map(seen, self.writes))
+        return f"{type(self).__name__.lower()} {writes} = {', '.join(self.labels)}({reads})"
+
     @abc.abstractmethod
     def emit(self, function: Function, chunk: Index) -> None:
         """Emit the code of one chunk."""

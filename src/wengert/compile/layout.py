@@ -20,3 +20,9 @@ HELPERS = 256
 ERROR = 320
 ARENA = 328
 TABLE = 336
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the longest vector. Of the control block and of each buffer."""
+
+REFUSED = -1
+"""What `run` returns if a call is under way."""

@@ -8,6 +8,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
+import llvmlite
 from llvmlite import binding
 
 from wengert.compile.machine import Machine
@@ -70,6 +71,26 @@ def pause() -> tuple[str, str] | None:
     return None
 
 
+def _processor() -> tuple[str, str]:
+    """Return the name and the features of the processor to generate code for."""
+    features = _features()
+    return binding.get_host_cpu_name(), features.flatten() if features else ""
+
+
+def _target_machine(other: str = "") -> Any:
+    cpu, features = (other, "") if other else _processor()
+    return _target().create_target_machine(
+        cpu=cpu, features=features, opt=_OPTIMISATION, codemodel="jitdefault"
+    )
+
+
+@lru_cache(maxsize=1)
+def identity() -> str:
+    """Return what code depends on besides its assembly: processor, system, version of LLVM."""
+    versions = f"llvmlite {llvmlite.__version__} llvm {binding.llvm_version_info}"
+    return " ".join((versions, _target().triple, *_processor(), f"opt={_OPTIMISATION}"))
+
+
 class MachineCode:
     """A module in memory, ready to run; freed with this object.
 
@@ -79,22 +100,32 @@ class MachineCode:
         The module.
     cpu : str
         The processor to make code for, as LLVM calls it; without it, the one at hand.
+
+    Attributes
+    ----------
+    object_code : bytes
+        What `from_object` makes the same code of again, in another process.
     """
 
     def __init__(self, assembly: str, cpu: str = "") -> None:
-        target = _target()
-        features = None if cpu else _features()
-        chosen = target.create_target_machine(
-            cpu=cpu or binding.get_host_cpu_name(),
-            features=features.flatten() if features else "",
-            opt=_OPTIMISATION,
-            codemodel="jitdefault",
-        )
+        chosen = _target_machine(cpu)
         module = binding.parse_assembly(assembly)
-        module.triple = target.triple
+        module.triple = _target().triple
         module.data_layout = str(chosen.target_data)
         module.verify()
-        self._engine = binding.create_mcjit_compiler(module, chosen)
+        self._load(chosen.emit_object(module), chosen)
+
+    @classmethod
+    def from_object(cls, object_code: bytes) -> MachineCode:
+        """Return the code that was generated before, for a machine with this `identity`."""
+        made = cls.__new__(cls)
+        made._load(object_code, _target_machine())
+        return made
+
+    def _load(self, object_code: bytes, machine: Any) -> None:
+        self.object_code = object_code
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        self._engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
         self._engine.finalize_object()
 
     def address(self, name: str) -> int:

@@ -13,6 +13,7 @@ from wengert.compile import arrays
 from wengert.compile.arrays import Buffer, Shape, Strided, dense, reshaped_strides
 from wengert.compile.each import Each
 from wengert.compile.kernel import Kernel, Store
+from wengert.compile.lines import mark
 from wengert.compile.machine import Machine
 from wengert.compile.map import Map
 from wengert.compile.nodes import Apply, Node, Result
@@ -62,6 +63,16 @@ class Program:
     known: dict[Hashable, tuple[Strided, ...]] = field(default_factory=dict)
     arena_bytes: int = 0
 
+    def __str__(self) -> str:
+        """Return a line for each kernel, with arrays numbered as they appear."""
+        numbers: dict[Buffer, str] = {}
+        for place, x in enumerate(self.inputs):
+            if x.buffer is not None:
+                numbers[x.buffer] = f"in{place}"
+        lines = [f"{len(self.kernels)} kernels, arena of {self.arena_bytes} bytes"]
+        lines += [f"  {kernel.line(numbers)}" for kernel in self.kernels]
+        return "\n".join(lines)
+
 
 def lower_graph(graph: Graph, machine: Machine) -> Program:
     """Return the kernels of `graph`.
@@ -89,7 +100,7 @@ def _lower_operations(
         known[v] = _constant(v.concrete("compiling a graph"), program)
     for op in graph.operations:
         outputs = graph.results(op)
-        lowering = Lowering(program, tuple(v.aval for v in outputs), machine, op.primitive.name)
+        lowering = Lowering(program, tuple(v.aval for v in outputs), machine, _label(op))
         made = _lower_operation(op, lowering, [known[x] for x in op.inputs])
         for v, array in zip(outputs, made, strict=True):
             assert (array.shape, array.dtype) == (v.shape, v.dtype), (op, array)
@@ -113,19 +124,26 @@ def _lower_operation(
     op: Operation, lowering: Lowering, operands: Sequence[Strided]
 ) -> tuple[Strided, ...]:
     lower = op.primitive.lower
-    place = describe(op.source)
-    where = f" ({place})" if place else ""
-    lowering.where = where
+    lowering.where = mark(op.source)
     if lower is None:
         raise LoweringError(
-            f"{op.primitive.name}: has no native code yet{where}; run it outside wg.compile, or "
-            "give its primitive a lowering."
+            f"{op.primitive.name}: has no native code yet{_where(op)}; run it outside wg.compile, "
+            "or give its primitive a lowering."
         )
     try:
         result = lower(lowering, *operands, **op.params)
     except NotImplementedError as error:
-        raise LoweringError(f"{error}{where}.") from None
+        raise LoweringError(f"{error}{_where(op)}.") from None
     return result if op.primitive.several else (result,)
+
+
+def _label(op: Operation) -> str:
+    return f"{op.primitive.name}{_where(op)}"
+
+
+def _where(op: Operation) -> str:
+    place = describe(op.source)
+    return f" ({place})" if place else ""
 
 
 class Lowering:

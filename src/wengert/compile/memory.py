@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from wengert.compile.arrays import Buffer, Strided, dense
 from wengert.compile.kernel import Kernel, Store
+from wengert.compile.layout import ALIGNMENT
 from wengert.compile.lower import Program
 from wengert.compile.map import Map
-
-ALIGNMENT = 64
-"""Bytes: a cache line, and the longest vector."""
 
 
 @dataclass(slots=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 
-from wengert.compile.fuse import optimise
+from wengert.compile.fuse import fuse
 from wengert.compile.layouts import arrange
 from wengert.compile.lower import Program, lower_graph
 from wengert.compile.machine import Machine
 from wengert.compile.memory import place_buffers
 from wengert.graph.graph import Graph
+from wengert.passes.report import wanted
 
 
 def prepare(graph: Graph, aliases: Mapping[int, int], machine: Machine) -> Program:
     """Return the kernels of `graph`, fused, arranged and placed.
+
+    The environment variable ``WENGERT_PRINT_PASSES`` may ask to print them after each pass.
 
     Parameters
     ----------
@@ -30,7 +34,18 @@ def prepare(graph: Graph, aliases: Mapping[int, int], machine: Machine) -> Progr
         If an operation has no native code, naming it and its line.
     """
     program = lower_graph(graph, machine)
-    optimise(program, aliases)
-    arrange(program)
-    place_buffers(program, aliases)
+    chosen = wanted(_PASSES)
+    for name, run in _PASSES.items():
+        run(program, aliases)
+        if name in chosen:
+            sys.stderr.write(f"after {name}: {graph.name}, {program}\n\n")
     return program
+
+
+_PASSES: dict[str, Callable[[Program, Mapping[int, int]], None]] = {
+    "lower": lambda program, aliases: None,
+    "fuse": fuse,
+    "arrange": lambda program, aliases: arrange(program),
+    "place": place_buffers,
+}
+"""The passes over kernels, in order; lowering stands for what it has made."""

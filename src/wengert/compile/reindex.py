@@ -126,12 +126,11 @@ def _walk(n: int, step: int, target: Strided, order: Sequence[int]) -> tuple[Par
         if following is None or abs(by) * (n - 1) < length:
             parts.insert(0, Part(axis, by, n))
             return tuple(parts)
-        if by < 0 or length % by or n % (length // by):
+        inner = length // abs(by)
+        if length % by or n % inner or target.strides[following] != stride * length:
             return None
-        if target.strides[following] != stride * length:
-            return None
-        parts.insert(0, Part(axis, by, length // by))
-        n, step = n // (length // by), target.strides[following]
+        parts.insert(0, Part(axis, by, inner))
+        n, step = n // inner, inner * step
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ class Settings:
 
 
 SETTINGS = Settings()
+IMPORTED = time.time()
+"""When the package was imported: source files changed since are not what runs."""
 _VARIABLE = "WENGERT_THREADS"
 
 

@@ -23,9 +23,6 @@ LINGER = 2000
 LINGER_YIELDING = 100
 """How often it looks after that, letting others run in between, before it goes to sleep."""
 
-BUSY = -1
-"""What `run` returns if a call is under way."""
-
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -65,7 +62,7 @@ def add_runtime(
     module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=spin))
     module.add_text("phases", _table(phases))
     module.add_text("step", _STEP.format(**_cells(), count=len(phases)))
-    module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=BUSY))
+    module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=layout.REFUSED))
     module.add_text(
         "assist",
         _ASSIST.format(**_cells(), linger=LINGER, patience=LINGER + LINGER_YIELDING, pause=spin),

@@ -134,6 +134,42 @@ class Sample(NamedTuple):
     differentiable: tuple[int, ...] = (0,)
 
 
+class Laws(NamedTuple):
+    """Identities that hold bit by bit, for NaN, infinities and the signs of zeros too.
+
+    The compiler's passes simplify graphs by them; the registry test checks each at special values.
+    One NaN counts as any other.
+
+    Attributes
+    ----------
+    elementwise : bool
+        An element of the result depends on the elements at its place alone; the operands broadcast.
+    moves : bool
+        Each element of the result is one of the operand's.
+    identity : bool
+        The result is the operand.
+    self_inverse : bool
+        Applied twice, with the same parameters, it gives the operand.
+    commutative : bool
+        The two operands may be exchanged.
+    neutral : (number or None, number or None)
+        The numbers which, as the first or second operand, give the other one, in the dtype of the
+        result. The sign of a zero is meant, where the dtype has one.
+    """
+
+    elementwise: bool = False
+    moves: bool = False
+    identity: bool = False
+    self_inverse: bool = False
+    commutative: bool = False
+    neutral: tuple[float | None, float | None] = (None, None)
+
+
+NO_LAWS = Laws()
+ELEMENTWISE = Laws(elementwise=True)
+MOVES = Laws(moves=True)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Primitive:
     """All that is known of one operation.
@@ -165,6 +201,11 @@ class Primitive:
         Whether `vmap` batches it even if no operand is batched, as random draws want.
     lower : callable or None
         The lowering, read by the native compiler; it says how exact it is (`ops.lowering.Inexact`).
+    laws : Laws
+        The identities by which graphs are simplified.
+    recomputes : bool
+        Whether its derivative computes values again that were not kept; they are not to be shared
+        with others, which would keep them.
     """
 
     name: str
@@ -179,6 +220,8 @@ class Primitive:
     inplace: Callable[..., Any] | None = None
     per_lane: bool = False
     lower: Any = None
+    laws: Laws = NO_LAWS
+    recomputes: bool = False
 
     @property
     def differentiable(self) -> bool:

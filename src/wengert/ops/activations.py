@@ -10,7 +10,15 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
-from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, Sample, register
+from wengert.graph.primitive import (
+    ELEMENTWISE,
+    Contribution,
+    Nonsmooth,
+    Params,
+    Primitive,
+    Sample,
+    register,
+)
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare, lower_reductions
 from wengert.ops.arithmetic import cotangent_mul
@@ -234,6 +242,7 @@ def _define_bent(
             samples=samples,
             nonsmooth=(Nonsmooth("kink", hits, slopes),),
             lower=lower,
+            laws=ELEMENTWISE,
         )
     )
 

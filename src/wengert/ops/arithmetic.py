@@ -10,7 +10,14 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, default_float
-from wengert.graph.primitive import Contribution, Nonsmooth, Params, Primitive, register
+from wengert.graph.primitive import (
+    ELEMENTWISE,
+    Contribution,
+    Nonsmooth,
+    Params,
+    Primitive,
+    register,
+)
 from wengert.graph.variable import Aval, Variable, operators
 from wengert.ops import compare
 from wengert.ops.batching import batch_elementwise
@@ -71,6 +78,7 @@ add_p = define_binary(
     binary_samples(_ANY, _ANY),
     inplace=_add_inplace,
     lower=elementwise(lambda e, x, y: e.add(x, y)),
+    laws=ELEMENTWISE._replace(commutative=True, neutral=(-0.0, -0.0)),
 )
 sub_p = define_binary(
     "sub",
@@ -80,6 +88,7 @@ sub_p = define_binary(
     binary_samples(_ANY, _ANY),
     kinds="iuf",
     lower=elementwise(lambda e, x, y: e.sub(x, y)),
+    laws=ELEMENTWISE._replace(neutral=(None, 0.0)),
 )
 mul_p = define_binary(
     "mul",
@@ -88,6 +97,7 @@ mul_p = define_binary(
     r"{0} \odot {1}",
     binary_samples(_ANY, _ANY),
     lower=elementwise(lambda e, x, y: e.mul(x, y)),
+    laws=ELEMENTWISE._replace(commutative=True, neutral=(1, 1)),
 )
 div_p = define_binary(
     "div",
@@ -98,6 +108,7 @@ div_p = define_binary(
     nonsmooth=(Nonsmooth("pole", lambda z, x, y: compare.equal(y, 0.0)),),
     kinds="f",
     lower=elementwise(lambda e, x, y: e.div(x, y)),
+    laws=ELEMENTWISE._replace(neutral=(None, 1)),
 )
 neg_p = define_unary(
     "neg",
@@ -107,6 +118,7 @@ neg_p = define_unary(
     unary_samples(_ANY),
     only_float=False,
     lower=elementwise(lambda e, x: e.neg(x)),
+    laws=ELEMENTWISE._replace(self_inverse=True),
 )
 abs_p = define_unary(
     "abs",
@@ -169,11 +181,9 @@ relu_p = define_unary(
 
 def _evaluate_cotangent_mul(cotangent: Array, slope: Array) -> Any:
     product = np.multiply(cotangent, slope)
-    if has_nan(product):
-        zero = cotangent.dtype.type(0)
-        if slope.dtype == np.bool_:
-            return np.where(slope, cotangent, zero)
-        return np.where(cotangent == 0, zero, product)
+    if has_nan(product):  # repaired alone, so that no element depends on another
+        masked = np.logical_not(slope) if slope.dtype == np.bool_ else cotangent == 0
+        return np.where(np.isnan(product) & masked, cotangent.dtype.type(0), product)
     return product
 
 
@@ -242,6 +252,7 @@ cotangent_mul_p = register(
         batch=batch_elementwise,
         samples=binary_samples(_ANY, _ANY),
         lower=elementwise(_cotangent_mul),
+        laws=ELEMENTWISE._replace(neutral=(1, 1)),
     )
 )
 

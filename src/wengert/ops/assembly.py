@@ -10,7 +10,7 @@ import numpy as np
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, promote
 from wengert.graph.errors import ShapeError
-from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
+from wengert.graph.primitive import MOVES, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_views
 from wengert.ops.batching import batch_by_axes, with_batch
@@ -149,6 +149,7 @@ flip_p = register(
             ((3,), {"axes": (0,)}), ((2, 3, 2), {"axes": (0, 2)}), ((2, 0, 3), {"axes": (0, 2)})
         ),
         lower=lower_views.flip,
+        laws=MOVES._replace(self_inverse=True),
     )
 )
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array, DType, check_dtype
-from wengert.graph.primitive import Primitive, Sample, register
+from wengert.graph.primitive import ELEMENTWISE, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.batching import batch_elementwise
 from wengert.ops.convert import VariableLike, as_variable
@@ -52,6 +52,7 @@ cast_p = register(
         batch=batch_elementwise,
         samples=_samples,
         lower=elementwise(lambda e, x, dtype: e.cast(x, dtype)),
+        laws=ELEMENTWISE,
     )
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import BOOL
 from wengert.graph.errors import DTypeError
-from wengert.graph.primitive import Primitive, Sample, register
+from wengert.graph.primitive import ELEMENTWISE, Laws, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops.batching import batch_elementwise
 from wengert.ops.convert import VariableLike, apply_binary, as_variable, cast, promoted
@@ -19,7 +19,9 @@ from wengert.ops.lowering import Expression, elementwise
 from wengert.ops.shapes import broadcast_shapes, same_dtype
 
 
-def _define_comparison(name: str, ufunc: Any, notation: str, relation: str) -> Primitive:
+def _define_comparison(
+    name: str, ufunc: Any, notation: str, relation: str, laws: Laws = ELEMENTWISE
+) -> Primitive:
     return define_binary(
         name,
         ufunc,
@@ -28,11 +30,14 @@ def _define_comparison(name: str, ufunc: Any, notation: str, relation: str) -> P
         binary_samples(normal, normal, ()),
         result=BOOL,
         lower=elementwise(lambda e, x, y: e.compare(relation, x, y)),
+        laws=laws,
     )
 
 
-equal_p = _define_comparison("equal", np.equal, "{0} = {1}", "==")
-not_equal_p = _define_comparison("not_equal", np.not_equal, r"{0} \neq {1}", "!=")
+_SYMMETRIC = ELEMENTWISE._replace(commutative=True)
+
+equal_p = _define_comparison("equal", np.equal, "{0} = {1}", "==", _SYMMETRIC)
+not_equal_p = _define_comparison("not_equal", np.not_equal, r"{0} \neq {1}", "!=", _SYMMETRIC)
 less_p = _define_comparison("less", np.less, "{0} < {1}", "<")
 less_equal_p = _define_comparison("less_equal", np.less_equal, r"{0} \leq {1}", "<=")
 greater_p = _define_comparison("greater", np.greater, "{0} > {1}", ">")
@@ -52,7 +57,12 @@ def _mask_samples(operands: int) -> Any:
 
 
 def _define_logical(
-    name: str, ufunc: Any, notation: str, operands: int, expression: Expression
+    name: str,
+    ufunc: Any,
+    notation: str,
+    operands: int,
+    expression: Expression,
+    laws: Laws,
 ) -> Primitive:
     def infer(*avals: Aval) -> Aval:
         for aval in avals:
@@ -70,18 +80,34 @@ def _define_logical(
             batch=batch_elementwise,
             samples=_mask_samples(operands),
             lower=elementwise(expression),
+            laws=laws,
         )
     )
 
 
 logical_and_p = _define_logical(
-    "logical_and", np.logical_and, r"{0} \land {1}", 2, lambda e, x, y: e.both(x, y)
+    "logical_and",
+    np.logical_and,
+    r"{0} \land {1}",
+    2,
+    lambda e, x, y: e.both(x, y),
+    _SYMMETRIC._replace(neutral=(True, True)),
 )
 logical_or_p = _define_logical(
-    "logical_or", np.logical_or, r"{0} \lor {1}", 2, lambda e, x, y: e.either(x, y)
+    "logical_or",
+    np.logical_or,
+    r"{0} \lor {1}",
+    2,
+    lambda e, x, y: e.either(x, y),
+    _SYMMETRIC._replace(neutral=(False, False)),
 )
 logical_not_p = _define_logical(
-    "logical_not", np.logical_not, r"\lnot {0}", 1, lambda e, x: e.invert(x)
+    "logical_not",
+    np.logical_not,
+    r"\lnot {0}",
+    1,
+    lambda e, x: e.invert(x),
+    ELEMENTWISE._replace(self_inverse=True),
 )
 
 
@@ -118,6 +144,7 @@ where_p = register(
         batch=batch_elementwise,
         samples=_where_samples,
         lower=elementwise(lambda e, condition, x, y: e.where(condition, x, y)),
+        laws=ELEMENTWISE,
     )
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from wengert.graph.dtypes import BOOL, Array
 from wengert.graph.errors import DTypeError
-from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
+from wengert.graph.primitive import ELEMENTWISE, Laws, Nonsmooth, Primitive, Sample, register
 from wengert.graph.variable import Aval
 from wengert.ops.batching import batch_elementwise
 from wengert.ops.derivatives import Elementwise, Partial, Slopes
@@ -97,6 +97,7 @@ def define_unary(  # noqa: PLR0913  (one argument per field of the record)
     only_float: bool = True,
     slope: Slopes | None = None,
     lower: Any = None,
+    laws: Laws = ELEMENTWISE,
 ) -> Primitive:
     """Define an elementwise primitive of one operand, with its partial ``partial(y, x)``.
 
@@ -121,6 +122,7 @@ def define_unary(  # noqa: PLR0913  (one argument per field of the record)
             samples=samples,
             nonsmooth=nonsmooth,
             lower=lower,
+            laws=laws,
         )
     )
 
@@ -137,6 +139,7 @@ def define_binary(  # noqa: PLR0913  (one argument per field of the record)
     kinds: str = "biuf",
     inplace: Callable[..., Any] | None = None,
     lower: Any = None,
+    laws: Laws = ELEMENTWISE,
 ) -> Primitive:
     """Define an elementwise primitive of two operands of one dtype, of `kinds`, that broadcast."""
 
@@ -158,5 +161,6 @@ def define_binary(  # noqa: PLR0913  (one argument per field of the record)
             nonsmooth=nonsmooth,
             inplace=inplace,
             lower=lower,
+            laws=laws,
         )
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
-from wengert.graph.primitive import Nonsmooth, Primitive, Sample, register
+from wengert.graph.primitive import ELEMENTWISE, Nonsmooth, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare
 from wengert.ops.batching import batch_elementwise
@@ -68,6 +68,7 @@ def _define_extremum(name: str, ufunc: Any, wins: Any, notation: str, relation: 
                 ),
             ),
             lower=elementwise(lambda e, x, y, tie: greater_of(e, x, y, relation)),
+            laws=ELEMENTWISE,
         )
     )
 
@@ -122,6 +123,7 @@ clip_p = register(
         samples=_clip_samples,
         nonsmooth=(Nonsmooth("kink", _clip_hits, ((0.0, 1.0),)),),
         lower=elementwise(_clip),
+        laws=ELEMENTWISE,
     )
 )
 

@@ -17,6 +17,7 @@ from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import IndexRangeError, ShapeError
 from wengert.graph.primitive import (
+    MOVES,
     Contribution,
     Indexed,
     Outputs,
@@ -112,6 +113,7 @@ slice_p = register(
         batch=_batch_key,
         samples=_slice_samples,
         lower=lower_views.part,
+        laws=MOVES,
     )
 )
 

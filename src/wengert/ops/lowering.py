@@ -177,7 +177,7 @@ class Kernels(Protocol):
 
     @property
     def where(self) -> str:
-        """The user's line, such as ``" (train.py:12)"``, to end the message of a failure with."""
+        """What becomes the user's line, ``" (train.py:12)"``, at the end of a failure's message."""
         ...
 
     def empty(self, shape: Sequence[int], dtype: DType) -> View:

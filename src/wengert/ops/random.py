@@ -38,7 +38,7 @@ from wengert.graph.dtypes import (
     default_float,
 )
 from wengert.graph.errors import DTypeError
-from wengert.graph.primitive import Params, Primitive, Sample, register
+from wengert.graph.primitive import ELEMENTWISE, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import compare, lower_random
 from wengert.ops.arithmetic import add, multiply, subtract
@@ -198,6 +198,7 @@ bits_to_uniform_p = register(
         batch=batch_elementwise,
         samples=_uniform_samples,
         lower=elementwise(_lower_uniform),
+        laws=ELEMENTWISE,
     )
 )
 

@@ -11,7 +11,7 @@ import numpy as np
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
-from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
+from wengert.graph.primitive import MOVES, Laws, Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
 from wengert.ops import lower_views
 from wengert.ops.batching import batch_elementwise, shift
@@ -44,6 +44,8 @@ def _identity_samples(rng: np.random.Generator, dtype: np.dtype[Any]) -> Any:
         yield Sample((normal(rng, shape).astype(dtype),))
 
 
+_IDENTITY = Laws(elementwise=True, moves=True, identity=True)
+
 alias_p = register(
     Primitive(
         name="alias",
@@ -54,6 +56,7 @@ alias_p = register(
         batch=batch_elementwise,
         samples=_identity_samples,
         lower=lambda kernels, x: x,
+        laws=_IDENTITY,
     )
 )
 
@@ -70,6 +73,7 @@ stop_gradient_p = register(
             sample._replace(differentiable=()) for sample in _identity_samples(rng, dtype)
         ),
         lower=lambda kernels, x: x,
+        laws=_IDENTITY,
     )
 )
 
@@ -113,6 +117,7 @@ reshape_p = register(
             ((2, 6), {"shape": (3, 4)}), ((), {"shape": (1, 1)}), ((0, 3), {"shape": (3, 0)})
         ),
         lower=lambda kernels, x, shape: kernels.reshape(x, shape),
+        laws=MOVES,
     )
 )
 
@@ -156,6 +161,7 @@ permute_p = register(
             ((), {"axes": ()}),
         ),
         lower=lower_views.permute,
+        laws=MOVES,
     )
 )
 
@@ -209,6 +215,7 @@ broadcast_p = register(
             ((1, 3), {"shape": (0, 3)}),
         ),
         lower=lower_views.repeat,
+        laws=MOVES,
     )
 )
 

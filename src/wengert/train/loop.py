@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,9 +100,21 @@ class Trainer:
         self.criterion = wg.nn.CrossEntropyLoss() if samples.target.classes else wg.nn.MSELoss()
         self.optimizer = make_optimizer(model, options)
         self.progress = Progress((), 0, {})
+        self._compiled = wg.compile(self._update)
         # Its own stream: the order of rows must not depend on how many numbers the split drew.
         key = np.random.SeedSequence([options.seed, _SHUFFLE_STREAM])
         self._shuffle = np.random.Generator(np.random.Philox(key))
+
+    def compile(self) -> Iterator[str]:
+        """Compile the step for each size of minibatch, and say how long each took."""
+        size, rows = self.options.batch_size, len(self.samples.split.train)
+        self.model.train()
+        for count in dict.fromkeys((min(size, rows), rows % size or min(size, rows))):
+            begun = time.perf_counter()
+            self._compiled.prepare(*self._minibatch(self.samples.split.train[:count]))
+            took = 1000 * (time.perf_counter() - begun)
+            last = "" if count in {size, rows} else ", the last of an epoch"
+            yield f"Compiled the training step for batches of {count:,} rows{last}: {took:.0f} ms."
 
     def run(self) -> None:
         """Train for all epochs.
@@ -128,13 +142,19 @@ class Trainer:
 
     def _step(self, rows: Indices) -> float:
         """Make one step of the optimiser and return the loss before it."""
-        features = wg.asarray(self.samples.features[rows])
-        expected = wg.asarray(self.samples.expected[rows])
-        self.optimizer.zero_grad()
-        loss = self.criterion(self.model(features), expected)
+        return float(self._compiled(*self._minibatch(rows)).item())
+
+    def _minibatch(self, rows: Indices) -> tuple[wg.Tensor, wg.Tensor]:
+        """Return the features and the targets of some rows."""
+        return wg.asarray(self.samples.features[rows]), wg.asarray(self.samples.expected[rows])
+
+    def _update(self, features: wg.Tensor, expected: wg.Tensor) -> wg.Tensor:
+        """Do what a step does; this is what is compiled."""
+        loss: wg.Tensor = self.criterion(self.model(features), expected)
         loss.backward()
         self.optimizer.step()
-        return float(loss.item())
+        self.optimizer.zero_grad()
+        return loss
 
     def _close_epoch(self, number: int) -> None:
         """Measure the network after an epoch and keep its weights if they are the best so far."""

@@ -281,6 +281,7 @@ def _train(plan: Plan, reporter: Reporter, path: Path | None) -> Result:
     begun = time.perf_counter()
     interrupted = False
     try:
+        reporter.notes(trainer.compile())
         reporter.begin(options.epochs, score_name(target))
         trainer.run()
     except KeyboardInterrupt:

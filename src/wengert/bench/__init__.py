@@ -1,0 +1,1 @@
+"""Measuring training steps: workloads, peers in processes of their own, interleaved rounds."""

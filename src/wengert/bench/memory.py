@@ -1,0 +1,65 @@
+"""How much memory a network takes, to predict with and to train, before it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import wengert as wg
+from wengert.bench.inputs import make_inputs
+from wengert.bench.peers.wengert_step import build_model, build_optimizer, training_step
+from wengert.bench.workload import Workload
+from wengert.compile.plan import Plan
+
+
+class MemoryUse(NamedTuple):
+    """What one compiled function of a network needs, in bytes.
+
+    Attributes
+    ----------
+    parameters, state, batch : int
+        The weights; what the optimiser keeps beside them; the minibatch and its targets.
+    plan : Plan
+        The native code, with the arena for all other values.
+    """
+
+    parameters: int
+    state: int
+    batch: int
+    plan: Plan
+
+    @property
+    def total(self) -> int:
+        """All of it: inputs, arena, results and constants."""
+        return self.plan.peak_bytes
+
+
+def prediction_memory(workload: Workload) -> MemoryUse:
+    """Return what the network's answers for one minibatch need."""
+    inputs = make_inputs(workload)
+    model = build_model(workload, inputs).eval()
+    x = wg.tensor(inputs.x)
+
+    @wg.no_grad()
+    def predict(x: wg.Tensor) -> wg.Tensor:
+        return model(x)  # type: ignore[no-any-return]
+
+    plan = wg.compile(predict).plan(x)
+    return MemoryUse(_bytes(model.parameters()), 0, _bytes([x]), plan)
+
+
+def training_memory(workload: Workload) -> MemoryUse:
+    """Return what a step of training needs, if no gradient is kept after it."""
+    inputs = make_inputs(workload)
+    model = build_model(workload, inputs)
+    optimizer = build_optimizer(workload, model)
+    x, target = wg.tensor(inputs.x), wg.tensor(inputs.target)
+    step = training_step(workload, model, optimizer, lean=True)
+    plan = wg.compile(step).plan(x, target)
+    parameters, batch = _bytes(model.parameters()), _bytes([x, target])
+    return MemoryUse(parameters, plan.input_bytes - parameters - batch, batch, plan)
+
+
+def _bytes(tensors: Iterable[wg.Tensor]) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in tensors)

@@ -1,0 +1,74 @@
+"""``wengert plan``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from wengert.bench.memory import MemoryUse
+
+_EPILOG = """
+\b
+Examples:
+  wengert plan
+  wengert plan digits mnist wide
+  wengert plan --net 784-256-128-10 --batch 128 --activation tanh
+  wengert plan mnist --optimizer adam --details
+
+\b
+weights   the parameters
+state     what the optimiser keeps: nothing for sgd, once the weights for momentum, twice for adam
+batch     one minibatch and its targets
+arena     all intermediate values, in one piece of memory whose size is known beforehand
+total     all that a call needs
+
+Nothing is run: the sizes follow from the compiled code, and are what will be allocated.
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="Show the memory a network needs, before it runs.")
+@click.argument("networks", nargs=-1, metavar="[NETWORK]...")
+@click.option("--net", metavar="N-N-…", help="A network of your own: widths, input first.")
+@click.option("--batch", type=int, metavar="ROWS", help="Rows of a minibatch.  [default: 32]")
+@click.option("--activation", metavar="relu|tanh|gelu", help="After each hidden layer.")
+@click.option("--optimizer", metavar="sgd|momentum|adam", help="Only this one.")
+@click.option("--dropout", type=float, help="Share of hidden values dropped.  [default: 0]")
+@click.option("--details", is_flag=True, help="Show the kernels and arrays of a training step.")
+def plan(
+    networks: tuple[str, ...],
+    net: str | None,
+    batch: int | None,
+    details: bool,
+    **differences: Any,
+) -> None:
+    """Show how much memory NETWORKS, or --net, need to predict and to train.
+
+    Without either, two small networks are shown. Their names are those of `wengert bench`.
+    """
+    from wengert.bench.choices import choose_workloads
+    from wengert.bench.memory import prediction_memory, training_memory
+    from wengert.bench.workload import OPTIMIZERS
+    from wengert.compile.plan import aligned
+
+    for workload in choose_workloads(networks, net, batch, **differences).values():
+        chosen = differences["optimizer"]
+        rows = [_row("prediction", prediction_memory(workload))]
+        for optimizer in OPTIMIZERS if chosen is None else (chosen,):
+            use = training_memory(replace(workload, optimizer=optimizer))
+            rows.append(_row(f"training, {optimizer}", use))
+        click.echo(replace(workload, optimizer="sgd").title)
+        heads = ("", "weights", "state", "batch", "arena", "total", "kernels", "Mflop")
+        click.echo("\n".join(aligned([heads, *rows])))
+        if details:
+            click.echo(f"\n{use.plan}")
+
+
+def _row(name: str, use: MemoryUse) -> tuple[str, ...]:
+    from wengert.compile.plan import in_units
+
+    sizes = (use.parameters, use.state, use.batch, use.plan.arena_bytes, use.total)
+    counts = str(len(use.plan.kernels)), f"{use.plan.flops / 1e6:.3g}"
+    return (name, *map(in_units, sizes), *counts)

@@ -1,0 +1,117 @@
+"""Generated code with all that is needed to run it, and its form on disk.
+
+An entry is: eight bytes that say what it is; a digest of all that follows; the length of the head;
+the head, in JSON; the object code and the constants, one after the other. Nothing in it is
+executed or imported but the object code, and that only if the digest and the key fit.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import struct
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.graph import errors
+from wengert.graph.dtypes import Array
+
+MAGIC = b"WENGERT1"
+_DIGEST = 20
+_LENGTH = struct.Struct("<Q")
+_HEAD = len(MAGIC) + _DIGEST + _LENGTH.size
+
+
+class Record(NamedTuple):
+    """What is made of a graph, and can be kept.
+
+    Attributes
+    ----------
+    object_code : bytes
+        It has the entries `run` and `assist`.
+    failures : tuple of (type, str)
+        What a call can fail with, with numbers of lines (see `Lines`).
+    constants : tuple of int or ndarray
+        What stands in the table after inputs and outputs: the number of a free variable of the
+        graph, or an array that the compiler made.
+    arena_bytes : int
+        The size of the arena.
+    parallel : bool
+        Whether several threads can share a call.
+    """
+
+    object_code: bytes
+    failures: tuple[tuple[type[Exception], str], ...]
+    constants: tuple[int | Array, ...]
+    arena_bytes: int
+    parallel: bool
+
+
+def pack(record: Record, key: str) -> bytes | None:
+    """Return the entry for `record`, or None if it cannot be written down."""
+    if any(_error(error.__name__) is not error for error, _ in record.failures):
+        return None
+    parts = [record.object_code]
+    constants: list[Any] = []
+    for constant in record.constants:
+        if isinstance(constant, int):
+            constants.append(constant)
+        else:
+            constants.append([constant.dtype.str, constant.shape])
+            parts.append(constant.tobytes())
+    head = {
+        "key": key,
+        "failures": [[error.__name__, message] for error, message in record.failures],
+        "constants": constants,
+        "arena_bytes": record.arena_bytes,
+        "parallel": record.parallel,
+        "parts": [len(part) for part in parts],
+    }
+    text = json.dumps(head).encode()
+    body = b"".join((_LENGTH.pack(len(text)), text, *parts))
+    return MAGIC + _digest(body) + body
+
+
+def unpack(entry: bytes, key: str) -> Record | None:
+    """Return the record of an entry; None if it is damaged, foreign, or of another key."""
+    view = memoryview(entry)
+    start = len(MAGIC) + _DIGEST
+    if len(entry) < _HEAD or view[: len(MAGIC)] != MAGIC:
+        return None
+    if view[len(MAGIC) : start] != _digest(view[start:]):
+        return None
+    (length,) = _LENGTH.unpack_from(entry, start)
+    head = json.loads(entry[_HEAD : _HEAD + length])
+    if head["key"] != key:
+        return None
+    parts = []
+    place = _HEAD + length
+    for size in head["parts"]:
+        parts.append(entry[place : place + size])
+        place += size
+    return _record(head, parts)
+
+
+def _record(head: dict[str, Any], parts: Sequence[bytes]) -> Record:
+    code, *rest = parts
+    made = iter(rest)
+    constants = tuple(
+        constant
+        if isinstance(constant, int)
+        else np.frombuffer(bytearray(next(made)), constant[0]).reshape(constant[1])
+        for constant in head["constants"]
+    )
+    failures = tuple((_error(name), message) for name, message in head["failures"])
+    return Record(code, failures, constants, head["arena_bytes"], head["parallel"])
+
+
+def _error(name: str) -> Any:
+    """Return the exception of this name that the compiler's messages are raised as."""
+    return getattr(errors, name, None) or getattr(builtins, name, None)
+
+
+def _digest(data: bytes | memoryview) -> bytes:
+    return blake2b(data, digest_size=_DIGEST).digest()

@@ -1,0 +1,1 @@
+"""Passes: graphs become smaller graphs of the same values, before native code is made of them."""
