@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import options, report
-from benchmarks.harness import Peer, PeerError, Rounds, Worker, race, started
 from benchmarks.peers.elementary import LENGTH
+from wengert.bench.harness import Peer, PeerError, Rounds, Worker, race, started
 
 MODULE = "benchmarks.peers.elementary"
 FUNCTIONS = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "pow"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.task import Task
+from wengert.bench.task import Task
 
 LENGTH = 32768
 """Elements: few enough for the second cache, many enough to hide what a call costs."""
