@@ -128,3 +128,55 @@ def test_buffers_that_live_at_one_time_do_not_overlap(program):
             apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
             assert apart or not together
     assert compile_graph(graph, aliases).arena_bytes == total
+
+
+EXACT = {
+    "add": lambda x, y: x + y,
+    "mul": lambda x, y: x * y,
+    "minimum": F.minimum,
+    "where": lambda x, y: F.where(F.greater(x, y), y, x),
+    "less": lambda x, y: F.cast(F.less(x, y), x.dtype),
+    "flip": lambda x, y: F.flip(x, 0),
+    "transpose": lambda x, y: F.permute_dims(x, (1, 0)),
+    "part": lambda x, y: F.getitem(x, (slice(None, None, -2),)),
+    "flat": lambda x, y: F.reshape(x, (-1, 1)),
+    "top": lambda x, y: F.max(x, axis=0, keepdims=True),
+    "total": lambda x, y: F.cast(F.sum(x, axis=1, keepdims=True), x.dtype),
+    "sorted": lambda x, y: F.sort(x, axis=0),
+    "taken": lambda x, y: F.take(x, np.array([-1, 0]), axis=0),
+    "written": lambda x, y: F.setitem(x, (0,), 1),
+    "joined": lambda x, y: F.concat([x, x], axis=1),
+}
+
+
+@st.composite
+def exact_programs(draw):
+    """Return a graph of operations that are exact for the dtype of its inputs, and the inputs."""
+    dtype = np.dtype(draw(st.sampled_from(["int8", "uint8", "int32", "int64", "uint64", "bool"])))
+    shapes = draw(st.lists(st.tuples(*[st.sampled_from(LENGTHS)] * 2), min_size=1, max_size=3))
+    chosen = draw(
+        st.lists(
+            st.tuples(st.sampled_from([*EXACT]), st.integers(0, 100), st.integers(0, 100)),
+            min_size=1,
+            max_size=10,
+        )
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    inputs = [rng.integers(0, 2 if dtype == bool else 100, s).astype(dtype) for s in shapes]
+
+    def f(*xs):
+        known = list(xs)
+        for name, first, second in chosen:
+            x, y = known[first % len(known)], known[second % len(known)]
+            fits = all(n == m or 1 in (n, m) for n, m in zip(x.shape, y.shape, strict=True))
+            known.append(EXACT[name](x, y if fits else x))
+        return tuple(known[-3:])
+
+    return graph_of(f, *inputs), inputs
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(exact_programs())
+def test_integers_and_masks_agree_in_every_bit(program):
+    graph, inputs = program
+    same_bits(compiled(graph, inputs), reference(graph, inputs))

@@ -75,6 +75,10 @@ class Strided:
     strides: Shape
     offset: int = 0
 
+    def __hash__(self) -> int:
+        """Return a hash, quickly: there are many dictionaries of views."""
+        return hash((self.base, self.offset, self.strides))
+
     @property
     def size(self) -> int:
         """Number of elements."""

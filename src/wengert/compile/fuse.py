@@ -16,7 +16,7 @@ from wengert.compile.arrays import Counter as Counting
 from wengert.compile.kernel import Kernel, Store
 from wengert.compile.lower import Program
 from wengert.compile.map import Map
-from wengert.compile.nodes import Apply, Node, beside, leaves, ordered, replaced, total_cost
+from wengert.compile.nodes import Apply, Node, Summary, beside, leaves, ordered, replaced
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 from wengert.compile.reindex import reindex
@@ -95,37 +95,49 @@ def _set_values(kernel: Kernel, values: Sequence[Node]) -> None:
 def inline(program: Program) -> None:
     """Let kernels evaluate what they read instead of reading it, where that is no more work."""
     uses = _Uses(program)
-    made: dict[Buffer, tuple[Map, Store]] = {}
+    made: dict[Buffer, _Value] = {}
     for kernel in program.kernels:
         _inline_into(kernel, made, uses)
         if type(kernel) is Map:
             for store in kernel.stores:
                 buffer = store.target.buffer
                 if buffer is not None and uses.writers[buffer] == 1:
-                    made[buffer] = kernel, store
+                    made[buffer] = _Value(kernel, store, Summary([store.value]))
     drop_unread(program)
 
 
-def _inline_into(kernel: Kernel, made: Mapping[Buffer, tuple[Map, Store]], uses: _Uses) -> None:
+class _Value(NamedTuple):
+    """What a kernel stores in a buffer, and what is under it."""
+
+    kernel: Map
+    store: Store
+    under: Summary
+
+
+def _inline_into(kernel: Kernel, made: Mapping[Buffer, _Value], uses: _Uses) -> None:
     values = _values(kernel)
+    under = Summary(values)
+    count = under.count
     known: dict[Node, Node] = {}
-    for leaf in leaves(values):
+    for leaf in under.leaves:
         source = made.get(leaf.buffer) if leaf.buffer is not None else None
-        if source is None or source[0] is kernel:
+        if source is None or source.kernel is kernel or count + source.under.count > LONGEST:
             continue
-        producer, store = source
-        value = _seen_through(leaf, store, uses)
-        if value is not None and _worth_it(kernel, producer, store, leaf, uses):
+        if not _worth_it(source, leaf, uses):
+            continue
+        value = _seen_through(leaf, source, uses)
+        if value is not None:
             known[leaf] = value
-            kernel.labels[:0] = [x for x in producer.labels if x not in kernel.labels]
+            count += source.under.count
+            kernel.labels[:0] = [x for x in source.kernel.labels if x not in kernel.labels]
     if known:
         _set_values(kernel, replaced(values, known))
 
 
-def _seen_through(leaf: Strided, store: Store, uses: _Uses) -> Node | None:
+def _seen_through(leaf: Strided, source: _Value, uses: _Uses) -> Node | None:
     """Return what `leaf` shows of a store, computed at the places of `leaf`."""
-    found = leaves([store.value])
-    if not uses.are_settled([*found, *beside([store.value])]):
+    store, found = source.store, source.under.leaves
+    if not uses.are_settled([*found, *source.under.beside]):
         return None
     if leaf.shape == store.target.shape and _same_places(leaf, store.target):
         return store.value
@@ -143,12 +155,9 @@ def _same_places(x: Strided, y: Strided) -> bool:
     return x.offset == y.offset and all(x.strides[i] == y.strides[i] for i in long)
 
 
-def _worth_it(kernel: Kernel, producer: Map, store: Store, leaf: Strided, uses: _Uses) -> bool:
+def _worth_it(source: _Value, leaf: Strided, uses: _Uses) -> bool:
     """Tell whether evaluating again is no more work than storing and reading."""
-    cost = total_cost([store.value])
-    size, times = math.prod(producer.shape), leaf.size
-    if len(ordered([store.value])) + len(ordered(_values(kernel))) > LONGEST:
-        return False
+    cost, size, times = source.under.cost, math.prod(source.kernel.shape), leaf.size
     if leaf.buffer in uses.results:
         return False
     if size == 1:
@@ -157,7 +166,7 @@ def _worth_it(kernel: Kernel, producer: Map, store: Store, leaf: Strided, uses: 
         return True
     if leaf.buffer in uses.pinned or times > 4 * size or cost > CHEAP:
         return False
-    found = leaves([store.value])
+    found = source.under.leaves
     return len(found) <= CHEAP and not any(
         x.buffer in uses.at_hand and x.size == size and 0 not in x.strides for x in found
     )

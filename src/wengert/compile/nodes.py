@@ -84,6 +84,30 @@ def ordered(roots: Iterable[Node]) -> list[Node]:
     return list(done)
 
 
+class Summary:
+    """What is under some nodes.
+
+    Attributes
+    ----------
+    count : int
+        How many nodes there are.
+    leaves, beside : list of Strided
+        The views among them, and the arrays that are read at places of their own choice.
+    cost : int
+        What evaluating them once costs, in additions.
+    """
+
+    __slots__ = ("beside", "cost", "count", "leaves")
+
+    def __init__(self, roots: Iterable[Node]) -> None:
+        nodes = ordered(roots)
+        applied = [node for node in nodes if isinstance(node, Apply)]
+        self.count = len(nodes)
+        self.leaves = [node for node in nodes if isinstance(node, Strided)]
+        self.beside = [x for node in applied for x in node.beside]
+        self.cost = sum(node.cost for node in applied)
+
+
 def leaves(roots: Iterable[Node]) -> list[Strided]:
     """Return the views among the nodes under `roots`."""
     return [node for node in ordered(roots) if isinstance(node, Strided)]
