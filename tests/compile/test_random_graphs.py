@@ -162,7 +162,7 @@ def exact_programs(draw):
         )
     )
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    inputs = [rng.integers(0, 2 if dtype == bool else 100, s).astype(dtype) for s in shapes]
+    inputs = [rng.integers(0, 2 if dtype.kind == "b" else 100, s).astype(dtype) for s in shapes]
 
     def f(*xs):
         known = list(xs)

@@ -21,7 +21,7 @@ from wengert.graph.mode import recording
 from wengert.graph.primitive import Contribution, Params, Primitive, Sample, register
 from wengert.graph.source import caller
 from wengert.graph.tracing import Trace
-from wengert.graph.variable import Aval, Operation, Variable
+from wengert.graph.variable import Aval, Operation, Variable, next_serial
 from wengert.ops.batching import with_batch
 from wengert.ops.derivatives import Rules, add_all, emit, zeros_like
 from wengert.ops.lowering import Inexact, Kernels, View
@@ -141,18 +141,66 @@ def record_call(
     return _recorded(checkpoint_p, inputs, {"graph": graph, "pull": pull}, values)
 
 
-def refuse_call(graph: Graph, reason: str, values: Sequence[Array]) -> tuple[Variable, ...]:
-    """Return variables for `values`, which `graph` gave elsewhere and cannot give again.
+class Refusal:
+    """Why the values that a graph gave elsewhere cannot be differentiated, nor given again.
 
-    They require gradients as its outputs do; a derivative that reaches them raises RuntimeError
-    with `reason`.
+    Parameters
+    ----------
+    graph : Graph
+        It gave them.
+    reason : str
+        What RuntimeError says.
     """
 
-    def refuse(*_: Any) -> Sequence[Variable]:
-        raise RuntimeError(reason)
+    def __init__(self, graph: Graph, reason: str) -> None:
+        def refuse(*_: Any) -> Sequence[Variable]:
+            raise RuntimeError(reason)
 
-    rules = {"graph": graph, "count": len(values), "pullback": refuse, "pushforward": refuse}
-    return _recorded(custom_p, (_OVERWRITTEN,), rules, values)
+        self._rules = {"graph": graph, "count": 1, "pullback": refuse, "pushforward": refuse}
+
+    def operation(self) -> Operation:
+        """Return an operation that raises when a derivative reaches it."""
+        return Operation(custom_p, (_OVERWRITTEN,), self._rules, None, None, "")
+
+
+class Refused(Variable):
+    """A value that requires gradients, and refuses the derivative that reaches it.
+
+    Most such values, the losses of training steps, are only printed: the operation that made it
+    is there when it is asked for.
+
+    Attributes
+    ----------
+    refusal : Refusal
+        Why.
+    serial : int
+        When it was made, in the order of operations.
+    """
+
+    __slots__ = ("refusal", "serial")
+
+    def __init__(self, value: Array, refusal: Refusal) -> None:
+        super().__init__(value, None, True)
+        self.refusal = refusal
+        self.serial = next_serial()
+
+    @property
+    def op(self) -> Operation:
+        """The operation that refuses."""
+        made: Operation | None = _kept_op.__get__(self)
+        if made is None:
+            made = self.refusal.operation()
+            made.serial = self.serial
+            made.set_outputs((self,))
+            _kept_op.__set__(self, made)
+        return made
+
+    @op.setter
+    def op(self, op: Operation | None) -> None:
+        _kept_op.__set__(self, op)
+
+
+_kept_op: Any = vars(Variable)["op"]
 
 
 _OVERWRITTEN = Variable(np.zeros(()), requires_grad=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wengert.ad.call import record_call, refuse_call
+from wengert.ad.call import Refusal, Refused, record_call
 from wengert.compile.arguments import argument_array, contiguous, hooks_of
 from wengert.compile.pullback import Pullback
 from wengert.compile.reach import Held
@@ -23,6 +23,10 @@ from wengert.graph.tracing import Guard
 from wengert.graph.variable import Aval, Leaf, Variable
 from wengert.tensor import effects, inplace, pytree
 from wengert.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from wengert.compile.executable import Executable
+    from wengert.compile.table import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class Entry:
     result_spec: Any
     result_leaves: list[Any]
     """For each leaf of the result: the place among the outputs, `Number` of it, or `Static`."""
-    run: Callable[[Sequence[Array], Sequence[Array]], None]
+    run: Executable
     donors: dict[int, int]
     donated: frozenset[int]
     cells: list[Captured] = field(init=False)
@@ -151,6 +155,9 @@ class Entry:
     moving: list[tuple[int, Home]] = field(init=False)
     differentiable: bool = field(init=False)
     version: int = field(init=False)
+    runs: int = 0
+    program: Program | None = None
+    """What lets calls be made without Python."""
 
     def __post_init__(self) -> None:
         self.cells = [source for source in self.sources if isinstance(source, Captured)]
@@ -233,13 +240,19 @@ class Entry:
         if given:
             variables = record_call(self.results, given, arrays, self.pullback)
         elif recorded and self.obstacle is not None:
-            variables = refuse_call(self.results, self.obstacle, arrays)
+            variables = self._refused(Refusal(self.results, self.obstacle), arrays)
         tensors = [Tensor(variable) for variable in variables]
         for store in self.stores:
             store.carry_out(leaves, tensors)
         return pytree.unflatten(
             self.result_spec, [self._result(leaf, tensors) for leaf in self.result_leaves]
         )
+
+    def _refused(self, refusal: Refusal, arrays: Sequence[Array]) -> list[Variable]:
+        return [
+            Refused(array, refusal) if output.requires_grad else Variable(array)
+            for array, output in zip(arrays, self.results.outputs, strict=True)
+        ]
 
     @staticmethod
     def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:

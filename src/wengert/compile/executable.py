@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -128,6 +130,10 @@ class Executable:
         The size of the memory that holds all intermediate values.
     threads : int
         How many threads a call may use; 1 if no operation is large enough to be shared.
+    run_address, control_address : int
+        Where the machine code and the control block are.
+    nanoseconds : int
+        How long the quickest call took so far.
     """
 
     def __init__(self, graph: Graph, aliases: Mapping[int, int], native: Native) -> None:
@@ -138,14 +144,16 @@ class Executable:
         self._outputs = tuple(v.aval for v in graph.outputs)
         self._aliases = dict(aliases)
         self._native = native
-        self._run: Any = _RUN(native.code.address("run"))
+        self.run_address = native.code.address("run")
+        self.nanoseconds = sys.maxsize
+        self._run: Any = _RUN(self.run_address)
         self._assist: Any = _ASSIST(native.code.address("assist"))
         self._arena = _aligned(native.arena_bytes)
         self._pointers = len(self._inputs) + len(self._outputs)
         self._pack = struct.Struct(f"{self._pointers}P").pack
         words = layout.TABLE // 8 + self._pointers + len(native.constants)
         self._control = _aligned(8 * words).view(np.int64)
-        self._control_address = int(self._control.ctypes.data)
+        self.control_address = int(self._control.ctypes.data)
         self._helpers = self._control[layout.HELPERS // 8 : layout.HELPERS // 8 + 1]
         self._known: list[tuple[weakref.ref[Array] | None, int]] = [(None, 0)] * self._pointers
         self.reset()
@@ -182,15 +190,18 @@ class Executable:
         pointers = self._pack(*self._addresses((*inputs, *outputs)))
         if self.threads > 1 and self._helpers[0] < self.threads - 1:
             pool.summon(self, self.threads - 1)
-        status = self._run(self._control_address, pointers)
+        started = time.perf_counter_ns()
+        status = self._run(self.control_address, pointers)
+        self.nanoseconds = min(self.nanoseconds, time.perf_counter_ns() - started)
         if status:
-            self._raise(status)
+            self.fail(status)
 
     def assist(self, thread: int) -> None:
         """Help with the calls of this function until none has come for a while."""
-        self._assist(self._control_address, thread)
+        self._assist(self.control_address, thread)
 
-    def _raise(self, status: int) -> None:
+    def fail(self, status: int) -> None:
+        """Raise the error of a call that returned `status`."""
         if status == layout.REFUSED:
             raise RuntimeError(
                 f"{self.name}: the compiled function is running already, in another thread; "

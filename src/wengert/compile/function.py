@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
 
 _MANY = 8
+_QUICK_FROM = 2  # which call of an entry gives it a program
 
 
 class RecompilationWarning(UserWarning):
@@ -48,6 +49,7 @@ class CompiledFunction:
         self.compilations: list[str] = []
         self._name = getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Any, list[Entry]] = {}
+        self._offered: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the native code for these arguments, compiling it first if there is none.
@@ -61,7 +63,30 @@ class CompiledFunction:
         entry = self._entry(args, kwargs, leaves, spec)
         if THREAD.now.recording and entry.captures_recorded(leaves):
             return self.function(*args, **kwargs)
-        return entry(leaves)
+        result = entry(leaves)
+        self._quicken(entry, args, kwargs, leaves)
+        return result
+
+    def _quicken(
+        self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any]
+    ) -> None:
+        """Let the next call like this one be made without Python, if there are more than one."""
+        entry.runs += 1
+        if entry.program is not None:
+            entry.program.refresh(entry.version)
+        elif entry.runs == _QUICK_FROM:
+            from wengert.compile.guards import program_of
+
+            entry.program = program_of(entry, args, kwargs, leaves)
+            self._offer()
+
+    def _offer(self) -> None:
+        """Let calls try the programs of the entries that there are now."""
+        from wengert.compile.fastcall import offer
+
+        entries = [entry for entries in self._entries.values() for entry in entries]
+        programs = [entry.program for entry in entries if entry.program is not None]
+        self._offered = offer(self, CompiledFunction, programs)
 
     def _entry(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
@@ -78,7 +103,9 @@ class CompiledFunction:
 
         entry = build(self.function, self._name, args, kwargs, self.threads)
         entries.append(entry)
-        del entries[:-_MANY]  # the oldest may hold what was replaced since
+        if len(entries) > _MANY:
+            del entries[:-_MANY]  # the oldest may hold what was replaced since
+            self._offer()
         self._note(reason)
         return entry
 
@@ -199,9 +226,12 @@ def compile(
     >>> step(wg.tensor([1.0, 2.0]))
     tensor(5.)
     """
+    from wengert.compile.callables import quick_class
+
     if function is None:
         return functools.partial(compile, threads=threads)
     count = default_threads() if threads is None else threads
     if count < 1:
         raise ValueError(f"compile: threads must be at least 1, got {count}.")
-    return CompiledFunction(function, count)
+    kind: type[CompiledFunction] = quick_class(CompiledFunction)
+    return kind(function, count)

@@ -62,6 +62,11 @@ def code_key(graph: Graph, aliases: Mapping[int, int], lines: Lines, machine: st
     return _digest("\n".join(parts).encode())
 
 
+def text_key(assembly: str, machine: str) -> str:
+    """Return the key of code that is generated from `assembly` alone."""
+    return _digest("\n".join((machine, assembly)).encode())
+
+
 def _digest(data: Any) -> str:
     return blake2b(data, digest_size=20).hexdigest()
 

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 class Settings:
     """What can be switched: whether native code is used at all."""
 
-    enabled: bool = True
+    __slots__ = ("enabled",)
+
+    def __init__(self) -> None:
+        self.enabled = True
 
 
 SETTINGS = Settings()

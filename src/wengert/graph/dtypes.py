@@ -25,6 +25,7 @@ Scalar: TypeAlias = bool | int | float
 BOOL: DType = np.dtype(np.bool_)
 INT32: DType = np.dtype(np.int32)
 INT64: DType = np.dtype(np.int64)
+UINT32: DType = np.dtype(np.uint32)
 UINT64: DType = np.dtype(np.uint64)
 FLOAT32: DType = np.dtype(np.float32)
 FLOAT64: DType = np.dtype(np.float64)
@@ -36,12 +37,23 @@ FLOATS: tuple[DType, ...] = (FLOAT32, FLOAT64)
 SUPPORTED: frozenset[DType] = frozenset((BOOL, *INTEGERS, *FLOATS))
 
 _SHORT_KIND = {"b": "bool", "i": "i", "u": "u", "f": "f"}
-_default_float: DType = FLOAT32
+
+
+class _Defaults:
+    """The one process-wide setting, as in PyTorch."""
+
+    __slots__ = ("float",)
+
+    def __init__(self) -> None:
+        self.float: DType = FLOAT32
+
+
+DEFAULTS = _Defaults()
 
 
 def default_float() -> DType:
     """Return the dtype that Python floats get when no array decides: float32 unless set."""
-    return _default_float
+    return DEFAULTS.float
 
 
 def set_default_dtype(dtype: npt.DTypeLike) -> None:
@@ -65,11 +77,10 @@ def set_default_dtype(dtype: npt.DTypeLike) -> None:
     dtype('float64')
     >>> wg.set_default_dtype(wg.float32)
     """
-    global _default_float  # noqa: PLW0603  (one process-wide setting, as in PyTorch)
     chosen = check_dtype(dtype)
     if chosen not in FLOATS:
         raise TypeError(f"set_default_dtype: needs float32 or float64, got {chosen}.")
-    _default_float = chosen
+    DEFAULTS.float = chosen
 
 
 _ADVICE = "use bool, an integer of 8 to 64 bits, float32 or float64"

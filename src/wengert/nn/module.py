@@ -17,7 +17,7 @@ from wengert.graph.mode import THREAD
 from wengert.nn import state
 from wengert.nn.parameter import Parameter
 from wengert.tensor import inplace
-from wengert.tensor.effects import guard, set_mode, structure
+from wengert.tensor.effects import Setting, guard, set_mode, structure
 from wengert.tensor.tensor import Tensor
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
@@ -366,7 +366,7 @@ class Module:
         if THREAD.now.trace is None:
             return self._training
         what, owner = f"{self._path or type(self).__name__}.training", self._owner("_training")
-        return guard(what, lambda: owner._training, owner, "_training")  # type: ignore[no-any-return]
+        return guard(what, Setting(vars(owner), "_training", bool), owner, "_training")  # type: ignore[no-any-return]
 
     @training.setter
     def training(self, mode: bool) -> None:

@@ -12,7 +12,7 @@ from wengert.graph.errors import DTypeError, TracerError
 from wengert.graph.mode import THREAD, recording
 from wengert.graph.variable import Variable
 from wengert.tensor.creation import tensor
-from wengert.tensor.effects import guard, hyper, structure
+from wengert.tensor.effects import Setting, guard, hyper, structure
 from wengert.tensor.tensor import Tensor
 
 Number = float | Tensor
@@ -55,19 +55,17 @@ class ParamGroup(dict[str, Any]):
         place : int, optional
             Which item of the entry, if it is a sequence.
         """
-
-        def read() -> float:
-            return float(self[key] if place is None else self[key][place])
-
         if THREAD.now.trace is None:
-            return read()
-        return hyper(self, key if place is None else f"{key}[{place}]", read)
+            return float(self[key] if place is None else self[key][place])
+        if place is None:
+            return hyper(self, key, Setting(self, key, float))
+        return hyper(self, f"{key}[{place}]", lambda: float(self[key][place]))
 
     def chosen(self, key: str) -> bool:
         """Tell whether an entry is neither zero nor False; a guard of compiled functions."""
         if THREAD.now.trace is None:
             return bool(self[key])
-        return guard(f"whether {key} is zero or off", lambda: bool(self[key]))  # type: ignore[no-any-return]
+        return guard(f"whether {key} is zero or off", Setting(self, key, bool))  # type: ignore[no-any-return]
 
     def number_if_chosen(self, key: str) -> Number | None:
         """Return a number, or None if it is zero, which makes another graph."""

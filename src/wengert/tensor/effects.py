@@ -142,6 +142,33 @@ def close_cells(cells: Mapping[int, weakref.ref[Tensor]], since: int) -> None:
         cell._bind(close_off(cell._read()))
 
 
+class Setting:
+    """Reads a number or a mode: what ``meaning`` makes of one item of a dict.
+
+    Compiled functions read such settings without calling Python.
+
+    Attributes
+    ----------
+    holder : dict
+        Where it stands.
+    key : str
+        Its name there.
+    meaning : callable
+        Takes the item; `bool` or `float`.
+    """
+
+    __slots__ = ("holder", "key", "meaning")
+
+    def __init__(self, holder: dict[str, Any], key: str, meaning: Callable[[Any], Any]) -> None:
+        self.holder = holder
+        self.key = key
+        self.meaning = meaning
+
+    def __call__(self) -> Any:
+        """Return the setting as it is now."""
+        return self.meaning(self.holder[self.key])
+
+
 class Structure:
     """Counts the announcements that an object holds other parts: modules, optimisers, hooks.
 
@@ -150,6 +177,8 @@ class Structure:
     version : int
         How many there were. Compiled functions look again when it has changed.
     """
+
+    __slots__ = ("version",)
 
     def __init__(self) -> None:
         self.version = 0
