@@ -338,6 +338,13 @@ class Lowering:
         shape = targets[0].shape
         self._kernels.append(Reduce(shape, inner, terms, reducer, stores, results, [self._label]))
 
+    def _beside_each_other(self, x: Strided, rank: int, count: int, dtype: DType) -> Strided:
+        """Return a new array of the first axes of `x` and one more, laid out as `x` is."""
+        order = sorted(range(rank), key=lambda axis: -abs(x.strides[axis]))
+        made = self.empty((count, *(x.shape[axis] for axis in order)), dtype)
+        strides = [made.strides[1 + order.index(axis)] for axis in range(rank)]
+        return made.with_axes((*x.shape[:rank], count), (*strides, made.strides[0]))
+
     def _blocks(
         self,
         reducer: Reducer,
@@ -352,7 +359,7 @@ class Lowering:
         step = max(1, LONGEST // math.prod(shape[rank + 1 :]))
         whole, rest = divmod(length, step)
         count = whole + (rest > 0)
-        partial = tuple(self.empty((*shape[:rank], count), dtype) for dtype in dtypes)
+        partial = tuple(self._beside_each_other(xs[0], rank, count, dtype) for dtype in dtypes)
         for first, blocks, size in ((0, whole, step), (whole, 1 if rest else 0, rest)):
             if not blocks:
                 continue
