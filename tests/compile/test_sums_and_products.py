@@ -11,7 +11,7 @@ import pytest
 
 import wengert
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
-from wengert.compile import translate
+from wengert.compile import panels, translate
 from wengert.compile.machine import Machine
 
 RNG = np.random.default_rng(11)
@@ -129,6 +129,32 @@ def test_every_cut_and_tile_gives_the_same_bits(monkeypatch):
         found.append(compiled(graph, [x, y]))
     for other in found[1:]:
         same_bits(other, found[0])
+
+
+@floats
+@pytest.mark.parametrize("turned", ["", "x", "y", "xy"])
+@pytest.mark.parametrize("shape", [(70, 75, 90), (65, 40, 33), (131, 200, 16), (20, 1, 40)])
+def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
+    rows, inner, columns = shape
+    x = RNG.standard_normal((inner, rows) if "x" in turned else (rows, inner)).astype(dtype)
+    y = RNG.standard_normal((columns, inner) if "y" in turned else (inner, columns)).astype(dtype)
+
+    def f(x, y):
+        left = F.permute_dims(x, (1, 0)) if "x" in turned else x
+        right = F.permute_dims(y, (1, 0)) if "y" in turned else y
+        return F.tanh(F.matmul(left, right))
+
+    graph = graph_of(f, x, y)
+    found = []
+    for nbytes, sums, least in ((0, 0, 1 << 40), (1 << 20, 1 << 15, 1), (4096, 1 << 15, 1)):
+        # As they are; in one panel each; in many, with sums that are kept aside.
+        monkeypatch.setattr(panels, "ROWS", least)
+        monkeypatch.setattr(panels, "FAR", 0)
+        monkeypatch.setattr(panels, "PANEL", nbytes)
+        monkeypatch.setattr(panels, "SUMS", sums)
+        found.append(shared_and_whole(graph, [x, y], monkeypatch))
+    same_bits(found[1], found[0])
+    same_bits(found[2], found[0])
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def keep_number(code: Expecting, number: str, slot: str, place: str) -> None:
 def _found(code: Expecting, record: str) -> str:
     """Return the object that a record starts at: an argument or a tensor."""
     where = code.field(record, "where")
-    return code.choose(
+    return code.either(
         code.is_set(code.field(record, "given")),
         lambda: code.load(code.at("%args", where)),
         lambda: code.value(f"inttoptr i64 {where} to ptr"),
@@ -182,7 +182,7 @@ def tensors(module: Module, slots: Slots) -> Expecting:
 
     def tensor(record: str, place: str) -> None:
         base, number = _found(code, record), str(code.add(before, place))
-        array = code.choose(
+        array = code.either(
             code.is_set(code.field(record, "plain")),
             lambda: _no_tensor(code, number, base),
             lambda: _array_of(code, slots, record, number, base),
@@ -211,7 +211,7 @@ def _collect(code: Expecting, record: str, number: str, array: str) -> None:
 
 def _array_of(code: Expecting, slots: Slots, record: str, number: str, base: str) -> str:
     """Return the array of a tensor, having checked all but the array."""
-    tensor = code.choose(
+    tensor = code.either(
         code.is_set(code.field(record, "through")),
         lambda: code.some(code.load(base, slots.grad)),
         lambda: base,

@@ -121,7 +121,7 @@ def _again(code: Expecting, record: str, which: str, otherwise: Piece) -> str:
         code.call("Py_IncRef", tensor)
         return tensor
 
-    return code.choose(code.ask("pristine", tensor, record, "objects"), taken, otherwise)
+    return code.either(code.ask("pristine", tensor, record, "objects"), taken, otherwise)
 
 
 def _ready(module: Module) -> Expecting:
@@ -163,9 +163,9 @@ def _finish(module: Module, slots: Slots) -> Expecting:
         def result() -> str:
             found = code.load(code.at("%results", code.field(record, "result", "i64", LEAF)))
             is_number = code.is_set(code.field(record, "number", "i64", LEAF))
-            return code.choose(is_number, lambda: _number(code, slots, found), lambda: found)
+            return code.either(is_number, lambda: _number(code, slots, found), lambda: found)
 
-        return code.choose(code.equal(value, "null"), result, static)
+        return code.either(code.equal(value, "null"), result, static)
 
     def several() -> str:
         made = code.some(code.call("PyTuple_New", code.header("leaves")))
@@ -174,12 +174,12 @@ def _finish(module: Module, slots: Slots) -> Expecting:
             code.call("PyTuple_SetItem", made, number, leaf(record))
 
         code.each("leaves", LEAF, put)
-        return code.choose(
+        return code.either(
             code.equal(form, program.TUPLE, "i64"), lambda: made, lambda: _assembled(code, made)
         )
 
     is_single = code.equal(form, program.SINGLE, "i64")
-    found = code.choose(is_single, lambda: leaf(leaves), several)
+    found = code.either(is_single, lambda: leaf(leaves), several)
     code.do(f"%made = getelementptr i8, ptr {found}, i64 0")
     return code
 
@@ -264,7 +264,7 @@ def _run(code: Expecting, pointers: str, arrays: str, held: str) -> str:
         code.call("PyEval_RestoreThread", thread)
         _each_word(code, arrays, held, lambda home: code.call("Py_DecRef", code.load(home)))
 
-    thread = code.choose(long, unlock, lambda: "null")
+    thread = code.either(long, unlock, lambda: "null")
     run, control = code.header("run", "ptr"), code.header("control", "ptr")
     status = code.value(f"call i64 {run}(ptr {control}, ptr {pointers})")
     code.when(long, lock)

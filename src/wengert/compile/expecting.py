@@ -175,7 +175,7 @@ class Expecting(Function):
         differs = self.value(f"xor i1 {wanted}, {condition}")
         self.expect(self.value(f"and i1 {self.is_set(asked)}, {differs}"), False)
 
-    def choose(self, condition: str, then: Piece, other: Piece, kind: str = "ptr") -> str:
+    def either(self, condition: str, then: Piece, other: Piece, kind: str = "ptr") -> str:
         """Return the value of one of two pieces of code."""
         yes, no, done = (self._new_label() for _ in range(3))
         self.branch(condition, yes, no)

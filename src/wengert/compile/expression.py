@@ -11,7 +11,7 @@ from wengert.compile.arrays import Strided
 from wengert.compile.ir import Function
 from wengert.compile.layout import ERROR
 from wengert.compile.types import lanes_name, literal, scalar_type, splat, vector
-from wengert.graph.dtypes import BOOL, FLOAT32, INT64, DType, Scalar
+from wengert.graph.dtypes import BOOL, FLOAT32, FLOAT64, INT64, UINT32, UINT64, DType, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +156,31 @@ class Lanes:
         """Return the square root, correctly rounded."""
         return self._intrinsic("sqrt", x)
 
-    def fma(self, x: Lane, y: Lane, z: Lane) -> Lane:
-        """Return ``x * y + z``, rounded once."""
+    @property
+    def fused(self) -> bool:
+        """Whether `fma` is one instruction, which rounds once."""
+        return self.function.module.machine.fma
+
+    def fma(self, x: Lane, y: Operand, z: Operand) -> Lane:
+        """Return ``x * y + z``, rounded once if the machine is `fused`, else twice."""
+        if not self.fused:
+            return self.add(self.mul(x, y), z)
         kind = self._type(x.dtype)
+        (_, y), (_, z) = self._pair(x, y), self._pair(x, z)
         full = f"llvm.fma.{lanes_name(x.dtype, self.width)}"
         callee = self.function.module.declare(full, kind, (kind,) * 3)
         arguments = ", ".join(f"{kind} {value.text}" for value in (x, y, z))
         return self._emit(f"call {kind} {callee}({arguments})", x.dtype)
 
     def call(self, function: str, *xs: Lane) -> Lane:
-        """Return the value of a function of C's mathematical library."""
+        """Return the value of an elementary function, or of one of C's mathematical library."""
+        from wengert.compile.elementary import FUNCTIONS  # they are written in Lanes
+
+        known = FUNCTIONS.get(function)
+        return known(self, *xs) if known else self.library(function, *xs)
+
+    def library(self, function: str, *xs: Lane) -> Lane:
+        """Call C's library, once for each lane."""
         dtype = xs[0].dtype
         kind = scalar_type(dtype)
         name = function + ("f" if dtype == FLOAT32 else "")
@@ -175,6 +190,21 @@ class Lanes:
             arguments = ", ".join(f"{kind} {self.lane(x, place)}" for x in xs)
             results.append(self.function.value(f"call {kind} {callee}({arguments})"))
         return self.gather(results, dtype)
+
+    def floor(self, x: Lane) -> Lane:
+        """Return the greatest whole number that is not above `x`."""
+        return self._intrinsic("floor", x)
+
+    def rint(self, x: Lane) -> Lane:
+        """Return the nearest whole number, of two the even one."""
+        return self._intrinsic("rint", x)
+
+    def copy_sign(self, x: Lane, y: Lane) -> Lane:
+        """Return the absolute value of `x` with the sign of `y`."""
+        kind = self._type(x.dtype)
+        full = f"llvm.copysign.{lanes_name(x.dtype, self.width)}"
+        callee = self.function.module.declare(full, kind, (kind, kind))
+        return self._emit(f"call {kind} {callee}({kind} {x.text}, {kind} {y.text})", x.dtype)
 
     def compare(self, relation: str, x: Operand, y: Operand) -> Lane:
         """Return whether ``x relation y``."""
@@ -211,9 +241,25 @@ class Lanes:
         """Return the bitwise opposite."""
         return self._bitwise("xor", x, self.constant(True if x.dtype == BOOL else -1, x.dtype))
 
+    def shift_left(self, x: Lane, places: int) -> Lane:
+        """Return `x` without its highest bits, and zeros below the others."""
+        return self._bitwise("shl", x, self.constant(places, x.dtype))
+
     def shift_right(self, x: Lane, places: int) -> Lane:
         """Return unsigned `x` without its lowest bits."""
         return self._bitwise("lshr", x, self.constant(places, x.dtype))
+
+    def bits(self, x: Lane) -> Lane:
+        """Return the unsigned integer whose bits are those of the float `x`."""
+        return self._reinterpret(x, UINT32 if x.dtype == FLOAT32 else UINT64)
+
+    def from_bits(self, x: Lane) -> Lane:
+        """Return the float whose bits are those of the unsigned integer `x`."""
+        return self._reinterpret(x, FLOAT32 if x.dtype == UINT32 else FLOAT64)
+
+    def _reinterpret(self, x: Lane, dtype: DType) -> Lane:
+        before, after = self._type(x.dtype), self._type(dtype)
+        return self._emit(f"bitcast {before} {x.text} to {after}", dtype)
 
     def mul_high(self, x: Lane, y: Lane) -> Lane:
         """Return the upper half of the product of unsigned integers."""
@@ -276,20 +322,38 @@ class Lanes:
         failures = function.module.failures
         if (error, failure) not in failures:
             failures.append((error, failure))
-        text = condition.text
+        met = condition
         if self.mask is not None:
-            text = self.where(Lane(self.mask, BOOL), condition, self.constant(True, BOOL)).text
-        if self.width > 1:
-            kind = self._type(BOOL)
-            name = f"llvm.vector.reduce.and.v{self.width}i1"
-            callee = function.module.declare(name, "i1", (kind,))
-            text = function.value(f"call i1 {callee}({kind} {text})")
-        broken = function.value(f"xor i1 {text}, true")
+            met = self.where(Lane(self.mask, BOOL), condition, self.constant(True, BOOL))
+        broken = function.value(f"xor i1 {self._across('and', met)}, true")
         code = failures.index((error, failure)) + 1
         slot = function.once(f"getelementptr i8, ptr %control, i64 {ERROR}")
         function.when(
             broken, lambda: function.do(f"store atomic i64 {code}, ptr {slot} monotonic, align 8")
         )
+
+    def _across(self, name: str, condition: Lane) -> str:
+        """Return the bitwise "and" or "or" of a condition in all lanes."""
+        if self.width == 1:
+            return condition.text
+        kind = self._type(BOOL)
+        full = f"llvm.vector.reduce.{name}.v{self.width}i1"
+        callee = self.function.module.declare(full, "i1", (kind,))
+        return self.function.value(f"call i1 {callee}({kind} {condition.text})")
+
+    def repair(self, broken: Lane, state: State, repaired: Callable[[], State]) -> State:
+        """Return `state`, but ``repaired()``, run only then, in the lanes that are `broken`."""
+
+        def then() -> list[str]:
+            pairs = zip(repaired(), state, strict=True)
+            return [self.where(broken, new, old).text for new, old in pairs]
+
+        kept = [(self._type(x.dtype), x.text) for x in state]
+        seen = broken
+        if self.mask is not None:
+            seen = self.where(Lane(self.mask, BOOL), broken, self.constant(False, BOOL))
+        texts = self.function.choose(self._across("or", seen), then, kept)
+        return tuple(Lane(text, x.dtype) for text, x in zip(texts, state, strict=True))
 
     def fold(self, length: Operand, start: State, step: Callable[[Lane, State], State]) -> State:
         """Return the last of the states ``step(i, state)``."""

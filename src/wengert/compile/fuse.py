@@ -16,13 +16,28 @@ from wengert.compile.arrays import Counter as Counting
 from wengert.compile.kernel import Kernel, Store
 from wengert.compile.lower import Program
 from wengert.compile.map import Map
-from wengert.compile.nodes import Apply, Node, Summary, beside, leaves, ordered, replaced
+from wengert.compile.nodes import (
+    Apply,
+    Node,
+    Summary,
+    beside,
+    leaves,
+    ordered,
+    replaced,
+    total_cost,
+)
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 from wengert.compile.reindex import reindex
 
 CHEAP = 2
 """The most additions that are done again rather than stored and read."""
+
+DEAR = 8
+"""The most additions that are done for one result of a reduction after another."""
+
+MANY = 16
+"""How many results there must be for vectors to be worth a loop of their own."""
 
 LONGEST = 256
 """The most expressions that a kernel evaluates: registers run out long before."""
@@ -311,4 +326,6 @@ def _fits(host: Kernel, kernel: Kernel) -> bool:
             return False
         if any(isinstance(node, Apply) and node.beside for node in ordered(values)):
             return False
+    if isinstance(host, Reduce) and host.by_rows and math.prod(kernel.shape) >= MANY:
+        return total_cost(_values(kernel)) <= DEAR
     return len(ordered(values)) <= LONGEST

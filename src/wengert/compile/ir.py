@@ -209,6 +209,32 @@ class Function:
         self._begin(done)
         return names
 
+    def choose(
+        self, condition: str, then: Callable[[], Sequence[str]], otherwise: Carried
+    ) -> list[str]:
+        """Return what `then` emits and returns if the condition (i1) holds, else other values.
+
+        Parameters
+        ----------
+        condition : str
+            An i1.
+        then : callable
+            Emits code to run only if the condition holds, and returns its values.
+        otherwise : sequence of (type, value)
+            The values without it.
+        """
+        before, inside, done = self.label, self._new_label(), self._new_label()
+        self.do(f"br i1 {condition}, label %{inside}, label %{done}")
+        self._begin(inside)
+        made = then()
+        after = self.label
+        self.do(f"br label %{done}")
+        self._begin(done)
+        return [
+            self.value(f"phi {kind} [ {new}, %{after} ], [ {old}, %{before} ]")
+            for new, (kind, old) in zip(made, otherwise, strict=True)
+        ]
+
     def when(self, condition: str, then: Callable[[], None]) -> None:
         """Emit what `then` emits, to run only if the condition (i1) holds."""
         inside, done = self._new_label(), self._new_label()

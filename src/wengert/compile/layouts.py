@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeAlias
 
 from wengert.compile.arrays import Buffer, Strided, dense
 from wengert.compile.each import Each
@@ -22,13 +23,24 @@ from wengert.compile.map import Map
 from wengert.compile.nodes import Node, beside, leaves, replaced
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
-from wengert.compile.reindex import reindex
+from wengert.compile.reindex import Reindex, reindex
+from wengert.compile.tiling import cycles, tile
 
 _LINE = 64
 """Bytes: rows begin at multiples of it."""
 
 _UNEVEN = 512
 """Bytes: rows that are multiples of it apart compete for the same places of the cache."""
+
+
+_COPY = 0.5
+"""Cycles that copying an element takes."""
+
+_SCATTER = 2.0
+"""Cycles that writing or reading an element takes whose neighbours are elsewhere."""
+
+_Copies: TypeAlias = dict[tuple[Strided, int], Strided]
+"""The copies of arrays that have the elements of an axis side by side."""
 
 
 @dataclass(slots=True)
@@ -43,17 +55,18 @@ def arrange(program: Program) -> None:
     """Choose the layouts and orientations; add the copies that are needed."""
     layouts = _Layouts(program)
     kept: list[Kernel] = []
-    copies: dict[Strided, Strided] = {}
+    copies: _Copies = {}
     for kernel in program.kernels:
         if isinstance(kernel, Product):
-            _turn(kernel, layouts)
-            axis = 2
+            _orient(kernel, layouts)
+            axis = len(kernel.shape) - 1
         else:
             axis = _majority(kernel, layouts)
         for store in list(kernel.stores):
             layouts.decide(store.target, axis, isinstance(kernel, Product))
         if isinstance(kernel, Product):
-            kept += _packed(kernel, copies)
+            kept += _packed(kernel, layouts, copies)
+            kernel.order_terms()
         kept.append(kernel)
     program.kernels[:] = kept
 
@@ -75,9 +88,11 @@ class _Layouts:
             for x in (*kernel.reads, *kernel.writes):
                 if x.buffer is not None:
                     touched[x.buffer].append((kernel, x))
+        self._wholes = {b: x for b, (x, *_) in writers.items() if _fills(x)}
+        self._wholes.update({x.buffer: x for x in program.inputs if x.buffer is not None})
         self._open: dict[Buffer, _Flexible] = {}
         for buffer, (target, *others) in writers.items():
-            if buffer.place == "arena" and buffer not in fixed and not others and target.whole:
+            if buffer.place == "arena" and buffer not in fixed and not others and _fills(target):
                 found = touched[buffer]
                 kernels = list(dict.fromkeys(k for k, _ in found))
                 self._open[buffer] = _Flexible(kernels, {x for _, x in found})
@@ -85,6 +100,13 @@ class _Layouts:
     def is_open(self, x: Strided) -> bool:
         """Tell whether the layout of an array may still be chosen."""
         return x.buffer in self._open
+
+    def whole(self, x: Strided) -> Strided:
+        """Return the array that `x` is a view of, or what `x` shows without repetition."""
+        own = tuple(i for i, s in enumerate(x.strides) if s)
+        seen = x.with_axes([x.shape[i] for i in own], [x.strides[i] for i in own])
+        found = self._wholes.get(x.buffer) if x.buffer is not None else None
+        return seen if found is None or found.size > seen.size else found
 
     def look_again(self, kernel: Kernel) -> None:
         """Take note of how a kernel sees arrays now."""
@@ -110,13 +132,14 @@ class _Layouts:
         if found is None or axis < 0 or target.size == 0:
             return
         moved = _laid_out(target, axis, padded)
-        views = {}
+        views: dict[Strided, Strided | None] = {}
         for x in found.views:
             through = reindex(x, target)
             views[x] = None if through is None else through(moved)
         if any(x is None for x in views.values()):
             return
         known: dict[Node, Node] = {x: y for x, y in views.items() if y is not None}
+        self._wholes[target.buffer] = moved
         target.buffer.nbytes = _extent(moved) * target.dtype.itemsize
         for kernel in found.kernels:
             _replace(kernel, known)
@@ -135,6 +158,12 @@ def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
             if step * size % _UNEVEN == 0:
                 step += _LINE // size
     return replace(target, strides=tuple(strides))
+
+
+def _fills(x: Strided) -> bool:
+    """Tell whether a view is its whole buffer, with the axes in any order."""
+    order = sorted(range(len(x.shape)), key=lambda i: -x.strides[i])
+    return x.with_axes([x.shape[i] for i in order], [x.strides[i] for i in order]).whole
 
 
 def _extent(x: Strided) -> int:
@@ -176,37 +205,68 @@ def _majority(kernel: Kernel, layouts: _Layouts) -> int:
     return max(votes, key=lambda axis: votes[axis], default=-1)
 
 
-def _turn(kernel: Product, layouts: _Layouts) -> None:
-    """Turn a product round if that needs less copying."""
-    as_it_is = _copying(kernel.y, 2, kernel, layouts)
-    turned = _copying(kernel.x, 1, kernel, layouts)
-    if turned <= as_it_is:
-        kernel.turn()
+def _orient(kernel: Product, layouts: _Layouts) -> None:
+    """Choose the axes of rows and columns that cost least, copies included."""
+    rank = len(kernel.shape)
+    best: tuple[float, int, int] = (_cost(kernel, rank - 2, rank - 1, layouts), rank - 2, rank - 1)
+    for rows in range(rank):
+        for columns in range(rank):
+            x, y = kernel.x.strides, kernel.y.strides
+            fits = not (x[columns] or y[rows]) or not (y[columns] or x[rows])
+            if rows != columns and fits:
+                best = min(best, (_cost(kernel, rows, columns, layouts), rows, columns))
+    if best[1:] != (rank - 2, rank - 1):
+        kernel.orient(*best[1:])
         layouts.look_again(kernel)
 
 
-def _copying(factor: Strided, axis: int, kernel: Product, layouts: _Layouts) -> int:
-    """Return how many elements are not where vectors along `axis` of the result want them."""
-    total = 0
-    if factor.strides[axis] != 1 and factor.shape[axis] > 1:
-        total += factor.size
-    views = [*kernel.writes, *leaves(store.value for store in kernel.stores)]
-    for x in views:
-        if not layouts.is_open(x) and x.strides[axis] not in {0, 1} and x.shape[axis] > 1:
-            total += 4 * x.size
+def _cost(kernel: Product, rows: int, columns: int, layouts: _Layouts) -> float:
+    """Return about how many cycles a product takes in some orientation, copies included."""
+    lengths = kernel.shape[rows], kernel.shape[columns]
+    tiles = math.prod(kernel.shape) // max(1, math.prod(lengths)) * math.prod(kernel.inner)
+    total = tiles * cycles(tile(kernel.machine, kernel.x.dtype, *lengths))
+    factor = kernel.y if kernel.x.strides[columns] == 0 else kernel.x
+    if factor.strides[columns] != 1 and lengths[1] > 1:
+        copy = _source(factor, columns, layouts)
+        total += _SCATTER * tiles * lengths[1] if copy is None else _COPY * copy.array.size
+    for x in (*kernel.writes, *leaves(store.value for store in kernel.stores)):
+        if not layouts.is_open(x) and x.strides[columns] not in {0, 1} and lengths[1] > 1:
+            total += _SCATTER * x.size
     return total
 
 
-def _packed(kernel: Product, copies: dict[Strided, Strided]) -> Iterable[Kernel]:
+class _Source(NamedTuple):
+    """An array, the axis of it that columns walk step by step, and how a factor looks at it."""
+
+    array: Strided
+    axis: int
+    seen: Reindex
+
+
+def _source(factor: Strided, columns: int, layouts: _Layouts) -> _Source | None:
+    """Return what to copy so that the columns of a factor are side by side, if that can be."""
+    array = layouts.whole(factor)
+    seen = reindex(factor, array)
+    if seen is None or len(seen.parts[columns]) != 1 or seen.parts[columns][0].step != 1:
+        return None
+    return _Source(array, seen.parts[columns][0].axis, seen)
+
+
+def _packed(kernel: Product, layouts: _Layouts, copies: _Copies) -> Iterable[Kernel]:
     """Yield the copy of the second factor that a product needs, if it needs one."""
-    y = kernel.y
-    if y.strides[2] == 1 or y.shape[2] <= 1:
+    y, columns = kernel.y, len(kernel.shape) - 1
+    if kernel.panels or y.strides[columns] == 1 or y.shape[columns] <= 1 or y.size == 0:
         return
-    if y not in copies:
-        target = dense(Buffer(0), y.shape, y.dtype)
-        target = _laid_out(target, 2, True)
+    found = _source(y, columns, layouts)
+    if found is None:
+        return
+    key = found.array, found.axis
+    if key not in copies:
+        target = _laid_out(dense(Buffer(0), found.array.shape, y.dtype), found.axis, True)
         assert target.buffer is not None
         target.buffer.nbytes = _extent(target) * target.dtype.itemsize
-        copies[y] = target
-        yield Map(target.shape, [Store(target, y)], ["copy"])
-    kernel.y = copies[y]
+        copies[key] = target
+        yield Map(target.shape, [Store(target, found.array)], ["copy"])
+    seen = found.seen(copies[key])
+    if seen is not None:
+        kernel.y = seen

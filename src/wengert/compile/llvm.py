@@ -91,8 +91,8 @@ def _processor() -> tuple[str, str]:
     return binding.get_host_cpu_name(), features.flatten() if features else ""
 
 
-def _target_machine() -> Any:
-    cpu, features = _processor()
+def _target_machine(other: str = "") -> Any:
+    cpu, features = (other, "") if other else _processor()
     return _target().create_target_machine(
         cpu=cpu, features=features, opt=_OPTIMISATION, codemodel="jitdefault"
     )
@@ -108,14 +108,21 @@ def identity() -> str:
 class MachineCode:
     """A module in memory, ready to run; freed with this object.
 
+    Parameters
+    ----------
+    assembly : str
+        The module.
+    cpu : str
+        The processor to make code for, as LLVM calls it; without it, the one at hand.
+
     Attributes
     ----------
     object_code : bytes
         What `from_object` makes the same code of again, in another process.
     """
 
-    def __init__(self, assembly: str) -> None:
-        chosen = _target_machine()
+    def __init__(self, assembly: str, cpu: str = "") -> None:
+        chosen = _target_machine(cpu)
         module = binding.parse_assembly(assembly)
         module.triple = _target().triple
         module.data_layout = str(chosen.target_data)

@@ -18,8 +18,9 @@ from wengert.compile.machine import Machine
 from wengert.compile.map import Map
 from wengert.compile.nodes import Apply, Node, Result
 from wengert.compile.phases import Phase
-from wengert.compile.product import Product
+from wengert.compile.product import Product, matrices
 from wengert.compile.reduce import Reduce
+from wengert.compile.reindex import reindex
 from wengert.graph.dtypes import Array, DType, Scalar
 from wengert.graph.graph import Graph
 from wengert.graph.source import describe
@@ -246,17 +247,34 @@ class Lowering:
         """Run ``body(e, *index)`` for each index of `shape`."""
         self._kernels.append(Each(tuple(shape), body, reads, writes, parallel, [self._label]))
 
-    def matmul(self, x: Strided, y: Strided) -> Strided:
-        """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
-        if not isinstance(x.base, Buffer):
-            x = self.copy(x)
-        if not isinstance(y.base, Buffer):
-            y = self.copy(y)
-        target = self.empty((*x.shape[:2], y.shape[2]), x.dtype)
+    def product(self, x: Strided, y: Strided, rank: int) -> Strided:
+        """Return ``sum(x * y)`` over the axes from number `rank` on."""
+        x, y = (v if isinstance(v.base, Buffer) else self.copy(v) for v in (x, y))
+        target = self.empty(x.shape[:rank], x.dtype)
+        x, y, seen = matrices(x, y, target)
         result = Result(0, x.dtype)
-        stores = [Store(target, result)]
-        self._kernels.append(Product(x, y, stores, result, self._machine, [self._label]))
+        stores = [Store(seen, result)]
+        made = Product(x, y, len(seen.shape), stores, result, self._machine, [self._label])
+        self._kernels.append(made)
         return target
+
+    def factors(self, z: Strided) -> tuple[Strided, Strided] | None:
+        """Return the factors of `z`, over its axes and the inner ones, if it is a product."""
+        made = [k for k in self._kernels if any(x.buffer is z.buffer for x in k.writes)]
+        if len(made) != 1 or not isinstance(made[0], Product):
+            return None
+        kernel, rank = made[0], len(made[0].shape)
+        through = reindex(z, kernel.stores[0].target)
+        if through is None:
+            return None
+        found = []
+        for v in kernel.heart:
+            seen = through(v.with_axes(kernel.shape, v.strides[:rank]))
+            if seen is None:
+                return None
+            shape, strides = (*z.shape, *kernel.inner), (*seen.strides, *v.strides[rank:])
+            found.append(seen.with_axes(shape, strides))
+        return found[0], found[1]
 
     def reduce(
         self,
@@ -324,6 +342,13 @@ class Lowering:
         shape = targets[0].shape
         self._kernels.append(Reduce(shape, inner, terms, reducer, stores, results, [self._label]))
 
+    def _beside_each_other(self, x: Strided, rank: int, count: int, dtype: DType) -> Strided:
+        """Return a new array of the first axes of `x` and one more, laid out as `x` is."""
+        order = sorted(range(rank), key=lambda axis: -abs(x.strides[axis]))
+        made = self.empty((count, *(x.shape[axis] for axis in order)), dtype)
+        strides = [made.strides[1 + order.index(axis)] for axis in range(rank)]
+        return made.with_axes((*x.shape[:rank], count), (*strides, made.strides[0]))
+
     def _blocks(
         self,
         reducer: Reducer,
@@ -338,7 +363,7 @@ class Lowering:
         step = max(1, LONGEST // math.prod(shape[rank + 1 :]))
         whole, rest = divmod(length, step)
         count = whole + (rest > 0)
-        partial = tuple(self.empty((*shape[:rank], count), dtype) for dtype in dtypes)
+        partial = tuple(self._beside_each_other(xs[0], rank, count, dtype) for dtype in dtypes)
         for first, blocks, size in ((0, whole, step), (whole, 1 if rest else 0, rest)):
             if not blocks:
                 continue

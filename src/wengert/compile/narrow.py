@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,18 +44,13 @@ def accesses(kernel: Kernel, axis: int) -> list[Access]:
     found += [Access(x, axis, False) for x in leaves(values)]
     found += [Access(x, -1, False) for x in beside(values)]
     if isinstance(kernel, Product):
-        found += [Access(x, side, False) for x, side in _factors(kernel, axis)]
+        found += [Access(x, axis, False) for x in kernel.heart]
     elif isinstance(kernel, Reduce):
         found += [Access(x, axis, False) for x in leaves(kernel.terms)]
         found += [Access(x, -1, False) for x in beside(kernel.terms)]
     else:
         found += [Access(x, -1, False) for x in kernel.heart]
     return [a for a in found if a.view.buffer is not None]
-
-
-def _factors(kernel: Product, axis: int) -> Iterator[tuple[Strided, int]]:
-    yield kernel.x, axis if axis < 2 else -1  # noqa: PLR2004  (x[b, m, k] * y[b, k, n])
-    yield kernel.y, axis if axis != 1 else -1
 
 
 def cuttable(kernel: Kernel) -> list[int]:
@@ -109,9 +104,7 @@ def narrowed(kernel: Kernel, axis: int, length: int) -> Kernel:
     if isinstance(made, Reduce) and isinstance(kernel, Reduce):
         made.terms = replaced(kernel.terms, nodes)
     if isinstance(made, Product) and isinstance(kernel, Product):
-        (made.x, _), (made.y, _) = (
-            (_part(x, side, length), side) for x, side in _factors(kernel, axis)
-        )
+        made.x, made.y = (_part(x, axis, length) for x in kernel.heart)
     return made
 
 

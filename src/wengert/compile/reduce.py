@@ -12,7 +12,7 @@ from wengert.compile.grid import Grid, cut
 from wengert.compile.ir import Function
 from wengert.compile.kernel import Index, Kernel, Store
 from wengert.compile.nest import Evaluation, Offsets, Space, along, masked
-from wengert.compile.nodes import Node, Result, beside, leaves, ordered
+from wengert.compile.nodes import Node, Result, beside, leaves, ordered, total_cost
 from wengert.compile.types import scalar_type, vector
 from wengert.compile.vectors import WIDTH, store_lanes, width_for
 from wengert.graph.dtypes import BOOL, DType
@@ -20,6 +20,9 @@ from wengert.ops.lowering import Reducer
 
 LANES = 64
 """Lanes of a long sum: several vectors, so that one addition need not wait for another."""
+
+LIGHT = 2
+"""The most additions a term may cost for so many lanes: there must be registers for all."""
 
 LONG = 256
 """The length from which on a sum is long."""
@@ -54,6 +57,16 @@ class Reduce(Kernel):
     def heart(self) -> tuple[Strided, ...]:
         """The views of the terms."""
         return (*leaves(self.terms), *beside(self.terms))
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether results come one by one, since neighbours in memory are terms of one sum."""
+        rank = len(self.shape)
+        return any(
+            step == 1 and n > 1
+            for x in leaves(self.terms)
+            for n, step in zip(x.shape[rank:], x.strides[rank:], strict=True)
+        )
 
     @property
     def dtypes(self) -> tuple[DType, ...]:
@@ -131,7 +144,8 @@ class _Emitter:
             self._result(lanes, here)
 
         plain = all(s[depth] in {0, 1} for s in space.strides.values())
-        along(function, limits, width_for(space.lengths[depth]), body, plain)
+        most = LANES if total_cost(self.kernel.terms) <= LIGHT else WIDTH
+        along(function, limits, width_for(space.lengths[depth], most), body, plain)
 
     def _result(self, lanes: Lanes, offsets: Offsets) -> None:
         """Emit the reduction of one result, or of one for each lane, and what is stored of it."""

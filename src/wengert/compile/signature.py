@@ -77,7 +77,7 @@ class Signature:
             steps = behaviour(kernel.identity), behaviour(kernel.combine)
             return kernel.inner, len(kernel.terms), steps, kernel.dtypes
         if isinstance(kernel, Product):
-            return self._view(kernel.x), self._view(kernel.y), kernel.x.shape[2]
+            return self._view(kernel.x), self._view(kernel.y), kernel.inner
         if isinstance(kernel, Each):
             return kernel.body, kernel.grid
         return ()

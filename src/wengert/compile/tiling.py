@@ -77,7 +77,7 @@ def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
         for r in range(1, min(most, max(rows, 1)) + 1):
             tiling = Tiling(split(rows, r), split(vectors, v), lanes)
             shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
-            cost = _cycles(tiling) * (1 + _CODE * (shapes - 1))
+            cost = cycles(tiling) * (1 + _CODE * (shapes - 1))
             if best is None or cost < best[0]:
                 best = cost, tiling
     assert best is not None
@@ -92,7 +92,7 @@ _CODE = 0.01
 """What a second shape of tile costs: it must be compiled."""
 
 
-def _cycles(tiling: Tiling) -> float:
+def cycles(tiling: Tiling) -> float:
     """Return the cycles that all tiles take for one term."""
     total = 0.0
     for first, last, rows in tiling.rows.runs():

@@ -147,7 +147,7 @@ floor_p = define_unary(
     r"\lfloor {0} \rfloor",
     unary_samples(_away_from_integers, magnitudes(nonzero, (1e-8,)), _huge),
     nonsmooth=(Nonsmooth("jump", lambda y, x: compare.equal(x, y)),),
-    lower=function("floor", 2, units=0),
+    lower=function("floor", 1, units=0),
 )
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert.graph.dtypes import FLOAT64, Array
+from wengert.graph.dtypes import Array
 from wengert.graph.primitive import Nonsmooth
 from wengert.graph.variable import Variable
 from wengert.ops import compare, special
 from wengert.ops.convert import VariableLike, apply_unary_float, constant
 from wengert.ops.define import define_unary, magnitudes, nonzero, normal, positive, unary_samples
-from wengert.ops.lowering import LIBRARY, Expressions, Scalar, elementwise, function
+from wengert.ops.lowering import LIBRARY, elementwise, function
 
 _TINY = magnitudes(nonzero, (1e-12, 1e-6))
 _LARGE = magnitudes(nonzero, (10.0, 40.0))
@@ -120,10 +120,6 @@ def _evaluate_sigmoid(x: Array) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def _sigmoid(e: Expressions, x: Scalar) -> Scalar:
-    return e.div(1, e.add(1, e.call("exp", e.neg(x))))
-
-
 def _sigmoid_slope(y: Any, x: Any) -> Any:
     return y * (1 - y)
 
@@ -135,13 +131,8 @@ sigmoid_p = define_unary(
     r"\sigma({0})",
     unary_samples(normal, _TINY, _LARGE, _HUGE),
     slope=_sigmoid_slope,
-    lower=elementwise(_sigmoid, 10, 2 * LIBRARY),
+    lower=function("sigmoid", units=2 * LIBRARY),
 )
-
-
-def _erf(e: Expressions, x: Scalar) -> Scalar:
-    """Return the value computed in float64: C's function for float32 is less exact."""
-    return e.cast(e.call("erf", e.cast(x, FLOAT64)), x.dtype)
 
 
 erf_p = define_unary(
@@ -150,7 +141,7 @@ erf_p = define_unary(
     lambda y, x: (2 / math.sqrt(math.pi)) * exp(-(x * x)),
     r"\operatorname{{erf}}({0})",
     unary_samples(normal, _TINY, magnitudes(nonzero, (3.0,)), _HUGE),
-    lower=elementwise(_erf, 10, LIBRARY),
+    lower=function("erf"),
 )
 
 

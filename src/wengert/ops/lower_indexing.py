@@ -9,6 +9,9 @@ from wengert.ops.lowering import Expressions, Kernels, Scalar, View
 
 Axes = Sequence[int]
 
+_FEW = 16
+"""The longest axis whose elements all ask whether an index means them."""
+
 
 class _Places:
     """Where the elements of a gather stand: indices first, then the axes that are not indexed."""
@@ -32,10 +35,10 @@ class _Places:
         place = dict(zip(self.batch_axes, position, strict=False))
         place.update(zip(self.rest, position[self._rank :], strict=True))
         for axis, index in zip(self.axes, indices, strict=True):
-            place[axis] = self._checked(e, index, axis)
+            place[axis] = self.checked(e, index, axis)
         return [place[axis] for axis in range(len(self.x.shape))]
 
-    def _checked(self, e: Expressions, index: Scalar, axis: int) -> Scalar:
+    def checked(self, e: Expressions, index: Scalar, axis: int) -> Scalar:
         n = self.x.shape[axis]
         at = e.cast(index, INT64)
         at = e.where(e.compare("<", at, 0), e.add(at, n), at)
@@ -70,6 +73,9 @@ def scatter_add(
     kernels: Kernels, buffer: View, update: View, *indices: View, axes: Axes, batch_axes: Axes
 ) -> View:
     """Lower the addition of elements at indices, one after the other in the order of `update`."""
+    lone = len(axes) == 1 and len(indices[0].shape) == len(batch_axes) == len(buffer.shape) - 1
+    if lone and buffer.shape[axes[0]] <= _FEW:
+        return _added_once(kernels, buffer, update, indices[0], axes, batch_axes)
     result = kernels.copy(buffer)
     rank = len(indices[0].shape)
     places = _Places(kernels, "scatter_add", result, axes, batch_axes, rank)
@@ -84,3 +90,26 @@ def scatter_add(
     reads = (update, *indices, result)
     kernels.each(update.shape, body, reads=reads, writes=(result,))
     return result
+
+
+def _added_once(
+    kernels: Kernels, buffer: View, update: View, index: View, axes: Axes, batch_axes: Axes
+) -> View:
+    """Lower an addition of one element along an axis: each element asks whether it is the one."""
+    places = _Places(kernels, "scatter_add", buffer, axes, batch_axes, len(index.shape))
+    order = {axis: i for i, axis in enumerate(batch_axes)}
+    new, at = (
+        kernels.view(
+            v,
+            buffer.shape,
+            [v.strides[order[a]] if a in order else 0 for a in range(len(buffer.shape))],
+        )
+        for v in (update, index)
+    )
+
+    def element(e: Expressions, old: Scalar, new: Scalar, at: Scalar, here: Scalar) -> Scalar:
+        found = places.checked(e, at, axes[0])
+        return e.where(e.compare("==", found, here), e.add(old, new), old)
+
+    here = kernels.counter(buffer.shape, axes[0])
+    return kernels.map(element, buffer, new, at, here, shape=buffer.shape, dtype=buffer.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from wengert.ops.lower_reductions import adding
 from wengert.ops.lowering import Expressions, Kernels, Scalar, View
@@ -21,16 +20,6 @@ def _over(kernels: Kernels, x: View, labels: str, space: str, lengths: dict[str,
     steps = dict(zip(labels, x.strides, strict=True))
     return kernels.view(
         x, [lengths[label] for label in space], [steps.get(label, 0) for label in space]
-    )
-
-
-def _grouped(
-    kernels: Kernels, x: View, labels: str, groups: Sequence[str], lengths: dict[str, int]
-) -> View:
-    """Return `x` with one axis for each group of its labels."""
-    ordered = _over(kernels, x, labels, "".join(groups), lengths)
-    return kernels.reshape(
-        ordered, [math.prod(lengths[label] for label in group) for group in groups]
     )
 
 
@@ -62,12 +51,12 @@ def contract(kernels: Kernels, x: View, y: View, spec: str) -> View:
             lift=lambda e, a, b: (e.mul(a, b),),
             dtypes=(x.dtype,),
         )[0]
-    z = kernels.matmul(
-        _grouped(kernels, x, labels_x, (batch, rows, inner), lengths),
-        _grouped(kernels, y, labels_y, (batch, inner, columns), lengths),
-    )
     made = batch + rows + columns
-    z = kernels.reshape(z, [lengths[label] for label in made])
+    z = kernels.product(
+        _over(kernels, x, labels_x, made + inner, lengths),
+        _over(kernels, y, labels_y, made + inner, lengths),
+        len(made),
+    )
     return _over(kernels, z, made, result, lengths)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -86,53 +85,4 @@ def pad(kernels: Kernels, x: View, widths: Sequence[tuple[int, int]]) -> View:
     result = kernels.copy(kernels.constant(0, out.shape, out.dtype))
     start = sum(low * step for (low, _), step in zip(widths, result.strides, strict=True))
     kernels.write(kernels.view(result, x.shape, result.strides, start), identity, x)
-    return result
-
-
-def _windowed(
-    kernels: Kernels,
-    x: View,
-    shape: Shape,
-    axes: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> View:
-    steps = list(x.strides)
-    for axis, stride in zip(axes, strides, strict=True):
-        steps[axis] *= stride
-    inside = [x.strides[axis] * n for axis, n in zip(axes, dilations, strict=True)]
-    return kernels.view(x, shape, steps + inside)
-
-
-def windows(
-    kernels: Kernels,
-    x: View,
-    axes: Sequence[int],
-    sizes: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> View:
-    """Lower windows that slide over axes: a view."""
-    del sizes
-    (out,) = kernels.outputs
-    return _windowed(kernels, x, out.shape, axes, strides, dilations)
-
-
-def overlap_add(  # noqa: PLR0913, PLR0917  (the primitive's parameters)
-    kernels: Kernels,
-    y: View,
-    axes: Sequence[int],
-    sizes: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    shape: Shape,
-) -> View:
-    """Lower the sum of windows at the places that they were seen at."""
-    result = kernels.copy(kernels.constant(0, shape, y.dtype))
-    seen = _windowed(kernels, result, y.shape, axes, strides, dilations)
-    rank = len(shape)
-    for offsets in itertools.product(*map(range, sizes)):
-        key: Key = (*[slice(None)] * rank, *offsets)
-        target = part(kernels, seen, key)
-        kernels.write(target, _add, target, part(kernels, y, key))
     return result

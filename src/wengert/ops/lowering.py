@@ -93,7 +93,10 @@ class Expressions(Protocol):
         ...
 
     def call(self, function: str, *xs: Scalar) -> Scalar:
-        """Return the value of a function of C's mathematical library, such as ``"exp"``."""
+        """Return the value of an elementary function, such as ``"exp"``, by its name in C.
+
+        Besides those of C there is ``"sigmoid"``, the logistic function.
+        """
         ...
 
     def compare(self, relation: str, x: Operand, y: Operand) -> Scalar:
@@ -223,7 +226,7 @@ class Kernels(Protocol):
         reads : sequence of View
             What the expression reads besides, through `Expressions.load`.
         cost : int
-            About how many nanoseconds an element takes.
+            About how many additions an element is worth.
         """
         ...
 
@@ -247,8 +250,18 @@ class Kernels(Protocol):
         """
         ...
 
-    def matmul(self, x: View, y: View) -> View:
-        """Return the product of floats of shapes (b, m, k) and (b, k, n)."""
+    def product(self, x: View, y: View, rank: int) -> View:
+        """Return ``sum(x * y)`` over the axes from number `rank` on, for floats of one shape.
+
+        A factor has stride 0 along the axes that it lacks.
+        """
+        ...
+
+    def factors(self, z: View) -> tuple[View, View] | None:
+        """Return the factors of `z` if it is a result of `product`, else None.
+
+        They have the axes of `z`, followed by those that are summed over.
+        """
         ...
 
     def inline(self, graph: Graph, *xs: View) -> tuple[View, ...]:
@@ -275,9 +288,9 @@ def identity(e: Expressions, x: Scalar) -> Scalar:
 
 
 LIBRARY = 5
-"""Units in the last place that C's and NumPy's versions of a function may differ by.
+"""Units in the last place that native and NumPy's versions of a function may differ by.
 
-NumPy's are within 4 units of the truth, the library's within 1.
+NumPy's are within 4 units of the truth, the native ones within 1.5, or 2 in float64.
 """
 
 
@@ -317,7 +330,7 @@ def elementwise(expression: Expression, cost: int = 1, units: int = 0) -> Callab
     expression : callable
         The value of one element.
     cost : int
-        About how many nanoseconds it takes.
+        About how many additions it is worth.
     units : int
         How far it may be from NumPy's value, in units in the last place; 0: equal in every bit.
     """
@@ -333,5 +346,5 @@ def elementwise(expression: Expression, cost: int = 1, units: int = 0) -> Callab
 
 
 def function(name: str, cost: int = 10, units: int = LIBRARY) -> Callable[..., Any]:
-    """Return the lowering of an elementwise primitive that C's mathematical library has."""
+    """Return the lowering of an elementwise primitive that is one elementary function."""
     return elementwise(lambda e, *xs: e.call(name, *xs), cost, units)

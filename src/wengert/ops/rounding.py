@@ -159,7 +159,7 @@ round_p = define_unary(
     r"\operatorname{{round}}({0})",
     unary_samples(_between_integers, magnitudes(nonzero, (1e-8,)), magnitudes(_divisors, (1e6,))),
     nonsmooth=(Nonsmooth("jump", lambda y, x: compare.equal(absolute(x - floor(x)), 0.5)),),
-    lower=function("rint", 2, units=0),
+    lower=function("rint", 1, units=0),
 )
 
 

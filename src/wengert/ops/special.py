@@ -56,10 +56,11 @@ _ERF_32 = (
     1.1967512596602753e-06,
 )
 
-_ERF: dict[DType, tuple[tuple[float, ...], float]] = {
+ERF: dict[DType, tuple[tuple[float, ...], float]] = {
     FLOAT32: (_ERF_32, 4.0),
     FLOAT64: (_ERF_64, 6.0),
 }
+"""The polynomial Q, lowest coefficient first, and the end of its range."""
 
 _CHUNK = 8192
 
@@ -77,7 +78,7 @@ def erf(x: Array) -> Array:
     ndarray
         Of the shape and dtype of `x`; within 2 units in the last place in float64, 1 in float32.
     """
-    coefficients, end = _ERF[x.dtype]
+    coefficients, end = ERF[x.dtype]
     flat = x.reshape(-1)
     y = np.empty(flat.shape, x.dtype)
     # Parts that stay in the cache: each is passed over some fifty times.

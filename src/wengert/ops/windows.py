@@ -20,7 +20,7 @@ from wengert.graph.dtypes import Array
 from wengert.graph.errors import ShapeError
 from wengert.graph.primitive import Outputs, Params, Primitive, Sample, register
 from wengert.graph.variable import Aval, Variable
-from wengert.ops import lower_views
+from wengert.ops import lower_windows
 from wengert.ops.assembly import pad
 from wengert.ops.batching import batch_by_axes, shift
 from wengert.ops.contraction import contract
@@ -116,7 +116,7 @@ windows_p = register(
         derivative=Linear(_transpose_windows),
         batch=batch_by_axes,
         samples=_windows_samples,
-        lower=lower_views.windows,
+        lower=lower_windows.windows,
     )
 )
 
@@ -193,7 +193,7 @@ overlap_add_p = register(
         derivative=Linear(_transpose_overlap),
         batch=_batch_overlap,
         samples=_overlap_samples,
-        lower=lower_views.overlap_add,
+        lower=lower_windows.overlap_add,
     )
 )
 

@@ -144,9 +144,9 @@ class Trainer:
         """Make one step of the optimiser and return the loss before it."""
         return float(self._compiled(*self._minibatch(rows)).item())
 
-    def _minibatch(self, rows: Indices) -> tuple[wg.Tensor, wg.Tensor]:
+    def _minibatch(self, rows: Indices) -> tuple[Features, npt.NDArray[Any]]:
         """Return the features and the targets of some rows."""
-        return wg.asarray(self.samples.features[rows]), wg.asarray(self.samples.expected[rows])
+        return self.samples.features[rows], self.samples.expected[rows]
 
     def _update(self, features: wg.Tensor, expected: wg.Tensor) -> wg.Tensor:
         """Do what a step does; this is what is compiled."""
