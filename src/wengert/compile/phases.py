@@ -21,6 +21,7 @@ from wengert.compile import grid
 from wengert.compile.grid import Grid
 from wengert.compile.kernel import Kernel
 from wengert.compile.narrow import accesses, aligned, cuttable, extent, memory_of
+from wengert.compile.panels import ROWS
 from wengert.compile.product import Product
 
 ALONE = 12
@@ -71,13 +72,22 @@ class Chain:
             return None
         length, axes = self.cuts[0]
         kernels = [kernel for _, kernel in self.kernels]
-        products = any(isinstance(k, Product) for k in kernels)
+        products = [
+            (k, axis < len(k.shape) - 1)
+            for k, axis in zip(kernels, axes, strict=True)
+            if isinstance(k, Product)
+        ]
         lines = any(
             a.axis >= 0 and a.view.strides[a.axis] == 1
             for kernel, axis in zip(kernels, axes, strict=True)
             for a in accesses(kernel, axis)
         )
-        align = _WIDTH * (1 + (length >= 4 * _WIDTH)) if products else _WIDTH if lines else 1
+        align = _WIDTH if products or lines else 1
+        if products and length >= 4 * _WIDTH:
+            align = 2 * _WIDTH
+        # Few rows make bad tiles, and panels are worth their copying for many rows only.
+        if any(rows and (k.panels or length >= 2 * ROWS) for k, rows in products):
+            align = ROWS
         chunks = min(_MOST, max(1, self.work // (_STRIP * grid.GRAIN)))
         step = -(-length // chunks)
         found = Grid(length, -(-step // align) * align)
