@@ -30,7 +30,7 @@ ALONE = 12
 SERIAL = 4
 """Kernels of less work than so many are not worth a phase of their own."""
 
-LARGE = 1 << 23
+LARGE = 1 << 21
 """The work of a product that shares no phase: it takes much longer than any barrier, and its own
 chunks, which are cut along both axes, read its factors fewer times."""
 
