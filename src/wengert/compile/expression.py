@@ -291,7 +291,10 @@ class Lanes:
         if conversion is None:
             return Lane(x.text, dtype)
         before, after = self._type(x.dtype), self._type(dtype)
-        return self._emit(f"{conversion} {before} {x.text} to {after}", dtype)
+        made = self._emit(f"{conversion} {before} {x.text} to {after}", dtype)
+        if conversion in {"fptosi", "fptoui"}:  # out of range: any number, but always the same one
+            return self._emit(f"freeze {after} {made.text}", dtype)
+        return made
 
     def load(self, array: Strided, *index: Operand) -> Lane:
         """Return an element for each lane, at indices that differ from lane to lane."""

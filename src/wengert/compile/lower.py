@@ -209,9 +209,10 @@ class Lowering:
         """Return ``expression(e, *elements)`` for each index."""
         if shape is None:
             shape = np.broadcast_shapes(*(x.shape for x in xs))
-        key = (expression, xs, tuple(shape), dtype or xs[0].dtype)
+        made = (expression, xs, tuple(shape), dtype or xs[0].dtype, tuple(reads), cost)
+        key = ("map", *made)
         if key not in self._program.known:
-            self._program.known[key] = (self._map(*key, reads, cost),)
+            self._program.known[key] = (self._map(*made),)
         return self._program.known[key][0]
 
     def _map(

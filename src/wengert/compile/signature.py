@@ -7,7 +7,9 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
-from wengert.compile.arrays import Buffer, Counter, Immediate, Strided
+import numpy as np
+
+from wengert.compile.arrays import Counter, Immediate, Strided
 from wengert.compile.each import Each
 from wengert.compile.kernel import Kernel
 from wengert.compile.nodes import Apply, Node, Result, ordered
@@ -84,19 +86,26 @@ class Signature:
 
 
 def behaviour(value: Any) -> Hashable:
-    """Return something that is equal for functions of the same code over the same constants."""
+    """Return something that is equal for functions of the same code over the same constants.
+
+    What is not known to be equal wherever it compares equal (0 and -0 do) is equal to itself alone.
+    """
     if isinstance(value, FunctionType):
         cells = tuple(behaviour(cell.cell_contents) for cell in value.__closure__ or ())
-        return value.__code__, cells, behaviour(value.__defaults__)
-    if isinstance(value, float):
-        return float, value.hex()
+        defaults = behaviour(value.__defaults__), behaviour(value.__kwdefaults__)
+        return value.__code__, id(value.__globals__), cells, defaults
+    if isinstance(value, float | np.generic):
+        return type(value), np.asarray(value).tobytes()
     if isinstance(value, tuple | list):
         return tuple(behaviour(part) for part in value)
     if isinstance(value, dict):
-        return tuple((key, behaviour(part)) for key, part in value.items())
-    if isinstance(value, Strided | Buffer) or type(value).__hash__ is None:
-        return _Itself(value)
-    return type(value), value
+        return tuple((behaviour(key), behaviour(part)) for key, part in value.items())
+    if isinstance(value, (*_PLAIN, type)):
+        return type(value), value
+    return _Itself(value)
+
+
+_PLAIN = (type(None), bool, int, str, bytes, np.dtype)
 
 
 class _Itself:
