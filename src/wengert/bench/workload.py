@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 OPTIMIZERS = ("sgd", "momentum", "adam")
-LOSSES = ("cross_entropy", "mse", "binary")
-KINDS = ("step", "gradient", "hvp")
 RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001}
 """Learning rates, small enough that no network diverges however many steps a round takes."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from wengert.compile.arrays import Buffer, Strided
@@ -16,16 +16,7 @@ from wengert.compile.arrays import Counter as Counting
 from wengert.compile.kernel import Kernel, Store
 from wengert.compile.lower import Program
 from wengert.compile.map import Map
-from wengert.compile.nodes import (
-    Apply,
-    Node,
-    Summary,
-    beside,
-    leaves,
-    ordered,
-    replaced,
-    total_cost,
-)
+from wengert.compile.nodes import Node, Summary, beside, leaves, replaced
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 from wengert.compile.reindex import reindex
@@ -39,7 +30,7 @@ DEAR = 8
 MANY = 16
 """How many results there must be for vectors to be worth a loop of their own."""
 
-LONGEST = 256
+MOST = 256
 """The most expressions that a kernel evaluates: registers run out long before."""
 
 
@@ -91,22 +82,6 @@ def fuse(program: Program, aliases: Mapping[int, int]) -> None:
     drop_unread(program)
 
 
-def _values(kernel: Kernel) -> list[Node]:
-    """Return what is evaluated by a kernel at places of its own."""
-    terms = kernel.terms if isinstance(kernel, Reduce) else ()
-    return [*terms, *(store.value for store in kernel.stores)]
-
-
-def _set_values(kernel: Kernel, values: Sequence[Node]) -> None:
-    count = len(values) - len(kernel.stores)
-    if isinstance(kernel, Reduce):
-        kernel.terms = list(values[:count])
-    kernel.stores = [
-        Store(store.target, value)
-        for store, value in zip(kernel.stores, values[count:], strict=True)
-    ]
-
-
 def inline(program: Program) -> None:
     """Let kernels evaluate what they read instead of reading it, where that is no more work."""
     uses = _Uses(program)
@@ -130,13 +105,12 @@ class _Value(NamedTuple):
 
 
 def _inline_into(kernel: Kernel, made: Mapping[Buffer, _Value], uses: _Uses) -> None:
-    values = _values(kernel)
-    under = Summary(values)
+    under = Summary(kernel.roots)
     count = under.count
     known: dict[Node, Node] = {}
     for leaf in under.leaves:
         source = made.get(leaf.buffer) if leaf.buffer is not None else None
-        if source is None or source.kernel is kernel or count + source.under.count > LONGEST:
+        if source is None or source.kernel is kernel or count + source.under.count > MOST:
             continue
         if not _worth_it(source, leaf, uses):
             continue
@@ -146,7 +120,7 @@ def _inline_into(kernel: Kernel, made: Mapping[Buffer, _Value], uses: _Uses) -> 
             count += source.under.count
             kernel.labels[:0] = [x for x in source.kernel.labels if x not in kernel.labels]
     if known:
-        _set_values(kernel, replaced(values, known))
+        kernel.roots = replaced(kernel.roots, known)
 
 
 def _seen_through(leaf: Strided, source: _Value, uses: _Uses) -> Node | None:
@@ -278,7 +252,7 @@ def _host(kernel: Kernel, made: Mapping[Buffer, _Made], uses: _Uses) -> _Made | 
     last = max(found, key=lambda m: m.place)
     if not isinstance(last.kernel, Map | Reduce | Product):
         return None
-    side = [x for x in beside(_values(kernel)) if x.buffer in made]
+    side = [x for x in beside(kernel.roots) if x.buffer in made]
     if any(made[x.buffer].place == last.place for x in side if x.buffer is not None):
         return None
     return last
@@ -287,7 +261,7 @@ def _host(kernel: Kernel, made: Mapping[Buffer, _Made], uses: _Uses) -> _Made | 
 def _absorb(home: _Made, kernel: Kernel) -> bool:
     """Move the stores of `kernel` into its host, if they can be expressed there."""
     host = home.kernel
-    views = leaves(_values(kernel))
+    views = leaves(kernel.roots)
     stores = {store.target.buffer: store for store in host.stores}
     mine = {x: stores[x.buffer] for x in views if x.buffer in stores}
     first = next(iter(mine), None)
@@ -320,12 +294,10 @@ def _absorb(home: _Made, kernel: Kernel) -> bool:
 
 def _fits(host: Kernel, kernel: Kernel) -> bool:
     """Tell whether the host can evaluate what it does and what `kernel` does."""
-    values = [*_values(host), *_values(kernel)]
-    if isinstance(host, Product):
-        if any(isinstance(x.base, Counting) for x in leaves(values)):
-            return False
-        if any(isinstance(node, Apply) and node.beside for node in ordered(values)):
-            return False
+    under = Summary([*host.roots, *kernel.roots])
+    counts = any(isinstance(x.base, Counting) for x in under.leaves)
+    if isinstance(host, Product) and (counts or under.beside):
+        return False
     if isinstance(host, Reduce) and host.by_rows and math.prod(kernel.shape) >= MANY:
-        return total_cost(_values(kernel)) <= DEAR
-    return len(ordered(values)) <= LONGEST
+        return Summary(kernel.roots).cost <= DEAR
+    return under.count <= MOST

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.arrays import Buffer, Shape, Strided
 from wengert.compile.grid import Grid
 from wengert.compile.ir import Function
-from wengert.compile.nodes import Node, beside, leaves
+from wengert.compile.nodes import Node, beside, leaves, replaced
 
 Index: TypeAlias = str | int
 
@@ -53,6 +53,21 @@ class Kernel(abc.ABC):
     def heart(self) -> tuple[Strided, ...]:
         """The views that it reads elsewhere than at the place of the stores."""
         return ()
+
+    @property
+    def roots(self) -> list[Node]:
+        """What is evaluated, at places of the kernel's own choice."""
+        return [store.value for store in self.stores]
+
+    @roots.setter
+    def roots(self, roots: Sequence[Node]) -> None:
+        self.stores = [s._replace(value=v) for s, v in zip(self.stores, roots, strict=True)]
+
+    def see(self, known: Mapping[Strided, Strided]) -> None:
+        """Look at arrays otherwise, also at those that are written."""
+        nodes: dict[Node, Node] = dict(known.items())
+        self.roots = replaced(self.roots, nodes)
+        self.stores = [s._replace(target=known.get(s.target, s.target)) for s in self.stores]
 
     @property
     def views(self) -> list[Strided]:

@@ -20,9 +20,8 @@ from wengert.compile.each import Each
 from wengert.compile.kernel import Kernel, Store
 from wengert.compile.lower import Program
 from wengert.compile.map import Map
-from wengert.compile.nodes import Node, beside, leaves, replaced
+from wengert.compile.nodes import beside, leaves
 from wengert.compile.product import Product
-from wengert.compile.reduce import Reduce
 from wengert.compile.reindex import Reindex, reindex
 from wengert.compile.tiling import cycles, tile
 
@@ -84,7 +83,7 @@ class _Layouts:
                     writers[x.buffer].append(x)
             if isinstance(kernel, Each):
                 fixed.update(x.buffer for x in (*kernel.reads, *kernel.writes))
-            fixed.update(x.buffer for x in beside(_roots(kernel)))
+            fixed.update(x.buffer for x in beside(kernel.roots))
             for x in (*kernel.reads, *kernel.writes):
                 if x.buffer is not None:
                     touched[x.buffer].append((kernel, x))
@@ -132,17 +131,17 @@ class _Layouts:
         if found is None or axis < 0 or target.size == 0:
             return
         moved = _laid_out(target, axis, padded)
-        views: dict[Strided, Strided | None] = {}
+        known: dict[Strided, Strided] = {}
         for x in found.views:
             through = reindex(x, target)
-            views[x] = None if through is None else through(moved)
-        if any(x is None for x in views.values()):
-            return
-        known: dict[Node, Node] = {x: y for x, y in views.items() if y is not None}
+            seen = None if through is None else through(moved)
+            if seen is None:
+                return
+            known[x] = seen
         self._wholes[target.buffer] = moved
         target.buffer.nbytes = _extent(moved) * target.dtype.itemsize
         for kernel in found.kernels:
-            _replace(kernel, known)
+            kernel.see(known)
 
 
 def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
@@ -170,33 +169,11 @@ def _extent(x: Strided) -> int:
     return 1 + sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True))
 
 
-def _roots(kernel: Kernel) -> list[Node]:
-    terms = kernel.terms if isinstance(kernel, Reduce) else ()
-    return [*terms, *(store.value for store in kernel.stores)]
-
-
-def _replace(kernel: Kernel, known: dict[Node, Node]) -> None:
-    """Let a kernel see some views otherwise."""
-    if isinstance(kernel, Product):
-        kernel.x, kernel.y = (_seen(v, known) for v in (kernel.x, kernel.y))
-    if isinstance(kernel, Reduce):
-        kernel.terms = replaced(kernel.terms, known)
-    values = replaced([store.value for store in kernel.stores], known)
-    targets = [_seen(store.target, known) for store in kernel.stores]
-    kernel.stores = [Store(t, v) for t, v in zip(targets, values, strict=True)]
-
-
-def _seen(x: Strided, known: dict[Node, Node]) -> Strided:
-    found = known.get(x, x)
-    assert isinstance(found, Strided)
-    return found
-
-
 def _majority(kernel: Kernel, layouts: _Layouts) -> int:
     """Return the axis along which most of what a kernel reads is contiguous, or -1."""
     votes: dict[int, int] = defaultdict(int)
     rank = len(kernel.shape)
-    for x in leaves(_roots(kernel)):
+    for x in leaves(kernel.roots):
         if layouts.is_open(x) or x.buffer is None:
             continue
         for axis in range(rank):

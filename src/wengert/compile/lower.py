@@ -226,7 +226,7 @@ class Lowering:
     ) -> Strided:
         target = self.empty(shape, dtype)
         args = [x.broadcast(target.shape) for x in xs]
-        return self._mapped(target, Apply(expression, args, target.dtype, cost, reads, self._label))
+        return self._mapped(target, Apply(expression, args, target.dtype, cost, reads))
 
     def write(self, target: Strided, expression: Callable[..., Any], *xs: Strided) -> None:
         """Set the elements of `target`, a view of a new array."""
@@ -234,7 +234,7 @@ class Lowering:
         if expression is identity:
             self._mapped(target, args[0])
         else:
-            self._mapped(target, Apply(expression, args, target.dtype, label=self._label))
+            self._mapped(target, Apply(expression, args, target.dtype))
 
     def each(
         self,
@@ -304,7 +304,7 @@ class Lowering:
         order = [*kept, *sorted(dropped)]
         last = [x.with_axes([x.shape[i] for i in order], [x.strides[i] for i in order]) for x in xs]
         kinds = tuple(dtypes) if dtypes else tuple(x.dtype for x in xs)
-        return self._reduced(reducer, len(kept), last, _terms(lift, kinds, self._label), kinds)
+        return self._reduced(reducer, len(kept), last, _terms(lift, kinds), kinds)
 
     def inline(self, graph: Graph, *xs: Strided) -> tuple[Strided, ...]:
         """Return the outputs of another graph for the inputs `xs`."""
@@ -386,7 +386,7 @@ class Lowering:
 
 
 def _terms(
-    lift: Callable[..., Any] | None, dtypes: Sequence[DType], label: str
+    lift: Callable[..., Any] | None, dtypes: Sequence[DType]
 ) -> Callable[[Sequence[Strided]], list[Node]]:
     """Return what makes the terms of a reduction of its operands."""
     if lift is None:
@@ -396,6 +396,6 @@ def _terms(
         return lambda e, *elements: lift(e, *elements)[place]
 
     def terms(xs: Sequence[Strided]) -> list[Node]:
-        return [Apply(part(place), xs, dtype, label=label) for place, dtype in enumerate(dtypes)]
+        return [Apply(part(place), xs, dtype) for place, dtype in enumerate(dtypes)]
 
     return terms

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from wengert.compile.arrays import Buffer, Counter, Strided
 from wengert.compile.each import Each
-from wengert.compile.kernel import Kernel, Store
-from wengert.compile.nodes import Node, beside, leaves, replaced
+from wengert.compile.kernel import Kernel
+from wengert.compile.nodes import beside, leaves
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 
@@ -69,7 +69,7 @@ def steps(kernel: Kernel, axis: int) -> dict[Hashable, int] | None:
         None if a view would have to move and to stand still, or if it shows the index itself.
     """
     found: dict[Hashable, int] = {}
-    if any(isinstance(x.base, Counter) and x.strides[axis] for x in _views(kernel)):
+    if any(isinstance(x.base, Counter) and x.strides[axis] for x in leaves(kernel.roots)):
         return None
     for x, side, _ in accesses(kernel, axis):
         step = x.strides[side] * x.dtype.itemsize if side >= 0 else 0
@@ -83,34 +83,17 @@ def place_of(x: Strided) -> Hashable:
     return x.buffer, x.dtype, x.offset, x.strides
 
 
-def _views(kernel: Kernel) -> list[Strided]:
-    terms = kernel.terms if isinstance(kernel, Reduce) else []
-    return leaves([*terms, *(store.value for store in kernel.stores)])
-
-
 def narrowed(kernel: Kernel, axis: int, length: int) -> Kernel:
     """Return the first `length` places of a kernel along an axis."""
-    known: dict[Strided, Strided] = {}
-    for x in [*_views(kernel), *kernel.writes]:
-        known[x] = _part(x, axis, length)
     made = copy.copy(kernel)
     made.shape = (*kernel.shape[:axis], length, *kernel.shape[axis + 1 :])
-    nodes: dict[Node, Node] = dict(known.items())
-    values = replaced([store.value for store in kernel.stores], nodes)
-    made.stores = [
-        Store(known[store.target], value)
-        for store, value in zip(kernel.stores, values, strict=True)
-    ]
-    if isinstance(made, Reduce) and isinstance(kernel, Reduce):
-        made.terms = replaced(kernel.terms, nodes)
-    if isinstance(made, Product) and isinstance(kernel, Product):
-        made.x, made.y = (_part(x, axis, length) for x in kernel.heart)
+    factors = kernel.heart if isinstance(kernel, Product) else ()
+    views = (*leaves(kernel.roots), *kernel.writes, *factors)
+    made.see({x: _part(x, axis, length) for x in views})
     return made
 
 
 def _part(x: Strided, axis: int, length: int) -> Strided:
-    if axis < 0:
-        return x
     return replace(x, shape=(*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
 

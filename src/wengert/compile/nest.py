@@ -226,3 +226,65 @@ class Evaluation:
         if self._wide[node] or lanes.width == 1:
             return value
         return lanes.splat(value.text, value.dtype)
+
+    def loops(
+        self,
+        stop: int,
+        bounds: tuple[Index, Index],
+        inside: Callable[[Offsets, tuple[Index, Index]], None],
+        cut: int = 0,
+    ) -> None:
+        """Emit the loops over the first `stop` axes, and what they evaluate on the way in.
+
+        Parameters
+        ----------
+        stop : int
+            How many loops.
+        bounds : pair of index
+            The bounds of the loop over axis `cut`; the others walk all of theirs.
+        inside : callable
+            ``inside(offsets, bounds)`` emits what they contain; the bounds are those of the next
+            axis.
+        cut : int
+            The axis that is cut into chunks.
+        """
+        function, space = self.function, self.space
+
+        def enter(depth: int, offsets: Offsets) -> None:
+            self.enter(depth, Lanes(function), offsets)
+            whole = 0, space.lengths[depth] if depth < len(space.lengths) else 1
+            limits = bounds if depth == cut else whole
+            if depth == stop:
+                inside(offsets, limits)
+                return
+            function.loop(
+                *limits,
+                1,
+                lambda i, _: enter(depth + 1, space.advance(function, offsets, depth, i)),
+            )
+
+        enter(0, space.start())
+
+    def by_vectors(
+        self,
+        last: int,
+        bounds: tuple[Index, Index],
+        width: int,
+        inside: Callable[[Lanes, Offsets], None],
+    ) -> None:
+        """Emit the loops up to the one over axis `last`, and ``inside(lanes, offsets)`` in it.
+
+        That loop takes `width` places at a time; `bounds` are those of the first loop.
+        """
+        function, space = self.function, self.space
+        plain = all(s[last] in {0, 1} for s in space.strides.values())
+
+        def row(offsets: Offsets, limits: tuple[Index, Index]) -> None:
+            def body(lanes: Lanes, index: Index) -> None:
+                here = space.advance(function, offsets, last, index)
+                self.enter(last + 1, lanes, here)
+                inside(lanes, here)
+
+            along(function, limits, width, body, plain)
+
+        self.loops(last, bounds, row)

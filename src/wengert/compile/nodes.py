@@ -24,11 +24,9 @@ class Apply:
         About how many additions it is worth.
     beside : tuple of Strided
         The arrays that the expression reads at places of its own choice.
-    label : str
-        The operation it comes from.
     """
 
-    __slots__ = ("args", "beside", "cost", "dtype", "expression", "label")
+    __slots__ = ("args", "beside", "cost", "dtype", "expression")
 
     def __init__(
         self,
@@ -37,18 +35,16 @@ class Apply:
         dtype: DType,
         cost: int = 1,
         beside: Sequence[Strided] = (),
-        label: str = "",
     ) -> None:
         self.expression = expression
         self.args = tuple(args)
         self.dtype = dtype
         self.cost = cost
         self.beside = tuple(beside)
-        self.label = label
 
     def with_args(self, args: Sequence[Node]) -> Apply:
         """Return the same expression of other nodes."""
-        return Apply(self.expression, args, self.dtype, self.cost, self.beside, self.label)
+        return Apply(self.expression, args, self.dtype, self.cost, self.beside)
 
 
 class Result:

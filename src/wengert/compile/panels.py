@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wengert.compile.access import element_address
 from wengert.compile.arrays import Buffer, Strided
-from wengert.compile.grid import Grid
 from wengert.compile.ir import Function
 from wengert.compile.kernel import Index, Store
 from wengert.compile.map import Map
@@ -97,16 +96,6 @@ def _width(kernel: Product) -> int:
     return vectors * kernel.tiling.lanes
 
 
-class _Copy(Map):
-    """A copy that one thread makes at once."""
-
-    @property
-    def grid(self) -> Grid:
-        """One chunk."""
-        length = super().grid.length
-        return Grid(length, length)
-
-
 class Panels:
     """Emits one region of a product, panel by panel."""
 
@@ -179,7 +168,7 @@ class Panels:
         block = Strided(Buffer(0), y.dtype, shape, (y.strides[rank], y.strides[rank - 1]))
         panel = Strided(Buffer(0), y.dtype, shape, (self.width, 1))
         code = Function(function.module)
-        _Copy(shape, [Store(panel, block)]).emit(code, 0)
+        Map(shape, [Store(panel, block)]).emit(code, None)
         offset = function.mul(first, y.strides[rank])
         for index, step in zip((*where.place, 0, where.column), y.strides, strict=False):
             offset = function.add(offset, function.mul(index, step))

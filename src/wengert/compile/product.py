@@ -8,7 +8,7 @@ without fused multiply-add the chain rounds each product.)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wengert.compile.arrays import Buffer, Shape, Strided, coalesce
@@ -16,7 +16,7 @@ from wengert.compile.grid import Grid, cut
 from wengert.compile.ir import Function
 from wengert.compile.kernel import Index, Kernel, Store
 from wengert.compile.machine import Machine
-from wengert.compile.nodes import Node, Result, leaves, replaced
+from wengert.compile.nodes import Result
 from wengert.compile.panels import Panels, Region, start, worth_panels
 from wengert.compile.registers import Piece
 from wengert.compile.tiling import Tiling, tile
@@ -62,14 +62,13 @@ class Product(Kernel):
         order = (*rest, rows, columns)
         if self.x.strides[columns]:
             self.x, self.y = self.y, self.x
-        self.x, self.y = (_permuted(v, order) for v in (self.x, self.y))
         self.shape = tuple(self.shape[i] for i in order)
-        values = [store.value for store in self.stores]
-        known: dict[Node, Node] = {v: _permuted(v, order) for v in leaves(values)}
-        self.stores = [
-            Store(_permuted(store.target, order), value)
-            for store, value in zip(self.stores, replaced(values, known), strict=True)
-        ]
+        self.see({v: _permuted(v, order) for v in (*self.heart, *self.views)})
+
+    def see(self, known: Mapping[Strided, Strided]) -> None:
+        """Look at arrays otherwise: at the factors, too."""
+        super().see(known)
+        self.x, self.y = (known.get(v, v) for v in self.heart)
 
     def order_terms(self) -> None:
         """Sum along the axis last along which the first factor has its elements side by side."""

@@ -11,7 +11,7 @@ from wengert.compile.expression import Lane, Lanes, State
 from wengert.compile.grid import Grid, cut
 from wengert.compile.ir import Function
 from wengert.compile.kernel import Index, Kernel, Store
-from wengert.compile.nest import Evaluation, Offsets, Space, along, masked
+from wengert.compile.nest import Evaluation, Offsets, Space, masked
 from wengert.compile.nodes import Node, Result, beside, leaves, ordered, total_cost
 from wengert.compile.types import scalar_type, vector
 from wengert.compile.vectors import WIDTH, store_lanes, width_for
@@ -52,6 +52,17 @@ class Reduce(Kernel):
         self.results = tuple(results)
         self.identity: Callable[..., Any] = reducer.identity
         self.combine: Callable[..., Any] = reducer.combine
+
+    @property
+    def roots(self) -> list[Node]:
+        """The terms, then what is stored."""
+        return [*self.terms, *(store.value for store in self.stores)]
+
+    @roots.setter
+    def roots(self, roots: Sequence[Node]) -> None:
+        count = len(self.terms)
+        self.terms = list(roots[:count])
+        self.stores = [s._replace(value=v) for s, v in zip(self.stores, roots[count:], strict=True)]
 
     @property
     def heart(self) -> tuple[Strided, ...]:
@@ -107,8 +118,7 @@ class _Emitter:
         self.inner = space.lengths[space.rank :]
         self.columns = self._by_columns()
         last = self.rank - 1 if self.columns else len(space.lengths) - 1
-        roots = [*kernel.terms, *(store.value for store in kernel.stores)]
-        self.values = Evaluation(function, space, ordered(roots), last)
+        self.values = Evaluation(function, space, ordered(kernel.roots), last)
 
     def _by_columns(self) -> bool:
         """Whether lanes stand for neighbouring results rather than for neighbouring terms."""
@@ -119,33 +129,13 @@ class _Emitter:
 
     def run(self, bounds: tuple[Index, Index]) -> None:
         """Emit the loops over the results."""
-        self._outer(0, self.space.start(), bounds)
-
-    def _outer(self, depth: int, offsets: Offsets, bounds: tuple[Index, Index]) -> None:
-        function, space = self.function, self.space
-        self.values.enter(depth, Lanes(function), offsets)
-        if depth == self.rank:
-            self._result(Lanes(function), offsets)
+        function, last = self.function, self.rank - 1
+        if not self.columns:
+            self.values.loops(self.rank, bounds, lambda at, _: self._result(Lanes(function), at))
             return
-        limits = bounds if depth == 0 else (0, space.lengths[depth])
-        if depth < self.rank - 1 or not self.columns:
-            function.loop(
-                *limits,
-                1,
-                lambda i, _: self._outer(
-                    depth + 1, space.advance(function, offsets, depth, i), limits
-                ),
-            )
-            return
-
-        def body(lanes: Lanes, index: Index) -> None:
-            here = space.advance(function, offsets, depth, index)
-            self.values.enter(depth + 1, lanes, here)
-            self._result(lanes, here)
-
-        plain = all(s[depth] in {0, 1} for s in space.strides.values())
         most = LANES if total_cost(self.kernel.terms) <= LIGHT else WIDTH
-        along(function, limits, width_for(space.lengths[depth], most), body, plain)
+        width = width_for(self.space.lengths[last], most)
+        self.values.by_vectors(last, bounds, width, self._result)
 
     def _result(self, lanes: Lanes, offsets: Offsets) -> None:
         """Emit the reduction of one result, or of one for each lane, and what is stored of it."""

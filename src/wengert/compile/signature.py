@@ -33,17 +33,15 @@ class Signature:
         self.arrays: list[Strided] = []
         self._numbers: dict[Strided, int] = {}
         self._nodes: dict[Node, int] = {}
-        terms = kernel.terms if isinstance(kernel, Reduce) else []
-        roots = [*terms, *(store.value for store in kernel.stores)]
         nodes = []
-        for node in ordered(roots):
+        for node in ordered(kernel.roots):
             self._nodes[node] = len(self._nodes)
             nodes.append(self._node(node))
         self.key: Hashable = (
             type(kernel),
             kernel.shape,
             tuple(nodes),
-            tuple(self._nodes[root] for root in roots),
+            tuple(self._nodes[root] for root in kernel.roots),
             tuple(self._view(target) for target in kernel.writes),
             self._heart(kernel),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 from wengert.compile.codegen import generate
 from wengert.compile.lines import Lines
@@ -34,17 +34,20 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
     record = Record(
         code.object_code,
         tuple((error, lines.numbered(message)) for error, message in module.failures),
-        tuple(_numbered(constant, graph) for constant in program.constants),
+        _numbered(program.constants, graph),
         program.arena_bytes,
         parallel(rows),
     )
     return record, code
 
 
-def _numbered(constant: Array, graph: Graph) -> int | Array:
-    """Return the number of the free variable that is this array, or the array if none is."""
+def _numbered(constants: Sequence[Array], graph: Graph) -> tuple[int | Array, ...]:
+    """Return, for each constant, the number of the free variable that it is, or else itself."""
+    numbers: dict[Hashable, int] = {}
     for number, v in enumerate(graph.free):
-        same = (v.shape, v.dtype) == (constant.shape, constant.dtype)
-        if same and v.value is not None and v.value.tobytes() == constant.tobytes():
-            return number
-    return constant
+        numbers.setdefault(_bits(v.concrete("compiling a graph")), number)
+    return tuple(numbers.get(_bits(constant), constant) for constant in constants)
+
+
+def _bits(array: Array) -> Hashable:
+    return array.shape, array.dtype, array.tobytes()
