@@ -42,6 +42,20 @@ def test_counts_of_a_product_with_its_epilogue():
     assert plan.flops == sum(kernel.flops for kernel in plan.kernels)
 
 
+@pytest.mark.parametrize(
+    ("function", "shapes", "pairs"),
+    [
+        (F.matmul, [(4, 7, 5), (4, 5, 6)], 4 * 7 * 6 * 5),
+        (lambda x, y: F.contract("abcd,ecd->abe", x, y), [(8, 9, 2, 5), (6, 2, 5)], 8 * 9 * 6 * 10),
+    ],
+    ids=["a batch of products", "a sum over two axes"],
+)
+def test_each_term_of_a_product_is_a_multiplication_and_an_addition(function, shapes, pairs):
+    graph = graph_of(function, *map(np.ones, shapes))
+    plan = make_plan(graph, {})
+    assert sum(k.flops for k in plan.kernels if k.kind == "product") == 2 * pairs
+
+
 def test_outputs_in_place_of_inputs_need_no_memory():
     x = np.ones(100)
     assert make_plan(graph_of(lambda x: (x * 2.0,), x), {0: 0}).output_bytes == 0

@@ -198,7 +198,7 @@ def _kernel_plan(kernel: Kernel) -> KernelPlan:
     kind = "map"
     if isinstance(kernel, Product):
         kind = "product"
-        flops += 2 * size * kernel.x.shape[2]
+        flops += 2 * size * math.prod(kernel.inner)
     elif isinstance(kernel, Reduce):
         kind = "reduce"
         flops += size * math.prod(kernel.inner) * (1 + total_cost(kernel.terms))
