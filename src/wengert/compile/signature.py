@@ -7,8 +7,6 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-
 from wengert.compile.arrays import Counter, Immediate, Strided
 from wengert.compile.each import Each
 from wengert.compile.kernel import Kernel
@@ -16,6 +14,7 @@ from wengert.compile.nodes import Apply, Node, Result, ordered
 from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 from wengert.compile.types import literal
+from wengert.passes.frozen import frozen
 
 
 class Signature:
@@ -86,24 +85,13 @@ class Signature:
 def behaviour(value: Any) -> Hashable:
     """Return something that is equal for functions of the same code over the same constants.
 
-    What is not known to be equal wherever it compares equal (0 and -0 do) is equal to itself alone.
+    What is neither a function nor a plain constant is equal to itself alone.
     """
-    if isinstance(value, FunctionType):
-        cells = tuple(behaviour(cell.cell_contents) for cell in value.__closure__ or ())
-        defaults = behaviour(value.__defaults__), behaviour(value.__kwdefaults__)
-        return value.__code__, id(value.__globals__), cells, defaults
-    if isinstance(value, float | np.generic):
-        return type(value), np.asarray(value).tobytes()
-    if isinstance(value, tuple | list):
-        return tuple(behaviour(part) for part in value)
-    if isinstance(value, dict):
-        return tuple((behaviour(key), behaviour(part)) for key, part in value.items())
-    if isinstance(value, (*_PLAIN, type)):
-        return type(value), value
-    return _Itself(value)
-
-
-_PLAIN = (type(None), bool, int, str, bytes, np.dtype)
+    if not isinstance(value, FunctionType):
+        return _Itself(value)
+    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    constants = frozen((cells, value.__defaults__, value.__kwdefaults__), behaviour)
+    return value.__code__, id(value.__globals__), constants
 
 
 class _Itself:

@@ -8,15 +8,14 @@ before, since sharing it would keep it in memory.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
-
-import numpy as np
 
 from wengert.graph.graph import Graph
 from wengert.graph.primitive import Params, Primitive
 from wengert.graph.variable import Operation, Variable
 from wengert.passes.fold import LIMIT
+from wengert.passes.frozen import frozen
 from wengert.passes.rewriting import Inputs, Rewriting, rewrite
 
 
@@ -55,17 +54,8 @@ def _key(op: Operation, primitive: Primitive, inputs: Inputs, params: Params) ->
     if primitive.laws.commutative:
         inputs = tuple(sorted(inputs, key=id))
     again = op.origin if op.origin is not None and op.origin.primitive.recomputes else None
-    return primitive, inputs, _frozen(params), again
+    return primitive, inputs, frozen(params, _itself), again
 
 
-def _frozen(value: Any) -> Hashable:
-    """Return what is equal for equal parameters alone: 1 is not 1.0 nor True, 0.0 is not -0.0."""
-    if isinstance(value, Mapping):
-        return tuple((key, _frozen(item)) for key, item in value.items())
-    if isinstance(value, tuple | list):
-        return tuple(map(_frozen, value))
-    if isinstance(value, slice):
-        return slice, value.start, value.stop, value.step
-    if isinstance(value, float | np.floating):
-        return type(value), float(value).hex()
+def _itself(value: Any) -> Hashable:
     return (type(value), value) if isinstance(value, Hashable) else (type(value), id(value))
