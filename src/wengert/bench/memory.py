@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import wengert as wg
@@ -46,7 +44,7 @@ def prediction_memory(workload: Workload) -> MemoryUse:
         return model(x)  # type: ignore[no-any-return]
 
     plan = wg.compile(predict).plan(x)
-    return MemoryUse(_bytes(model.parameters()), 0, _bytes([x]), plan)
+    return MemoryUse(sum(p.nbytes for p in model.parameters()), 0, x.nbytes, plan)
 
 
 def training_memory(workload: Workload) -> MemoryUse:
@@ -57,9 +55,5 @@ def training_memory(workload: Workload) -> MemoryUse:
     x, target = wg.tensor(inputs.x), wg.tensor(inputs.target)
     step = training_step(workload, model, optimizer, lean=True)
     plan = wg.compile(step).plan(x, target)
-    parameters, batch = _bytes(model.parameters()), _bytes([x, target])
+    parameters, batch = sum(p.nbytes for p in model.parameters()), x.nbytes + target.nbytes
     return MemoryUse(parameters, plan.input_bytes - parameters - batch, batch, plan)
-
-
-def _bytes(tensors: Iterable[wg.Tensor]) -> int:
-    return sum(math.prod(x.shape) * x.dtype.itemsize for x in tensors)

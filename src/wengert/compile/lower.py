@@ -90,7 +90,7 @@ def lower_graph(graph: Graph, machine: Machine) -> Program:
     first = len(graph.inputs) + len(graph.outputs)
     program = Program(first_constant=first)
     program.inputs = tuple(
-        dense(Buffer(_nbytes(v), slot), v.shape, v.dtype) for slot, v in enumerate(graph.inputs)
+        dense(Buffer(v.aval.nbytes, slot), v.shape, v.dtype) for slot, v in enumerate(graph.inputs)
     )
     program.results = _lower_operations(graph, program.inputs, program, machine)
     return program
@@ -111,10 +111,6 @@ def _lower_operations(
             assert (array.shape, array.dtype) == (v.shape, v.dtype), (op, array)
             known[v] = array
     return tuple(known[v] for v in graph.outputs)
-
-
-def _nbytes(v: Variable) -> int:
-    return math.prod(v.shape) * v.dtype.itemsize
 
 
 def _constant(value: Array, program: Program) -> Strided:

@@ -19,7 +19,6 @@ from wengert.compile.product import Product
 from wengert.compile.reduce import Reduce
 from wengert.graph.dtypes import DType
 from wengert.graph.graph import Graph
-from wengert.graph.variable import Variable
 from wengert.passes.pipeline import optimise
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -178,18 +177,14 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
     return Plan(
         graph.name,
         program.arena_bytes,
-        sum(map(_nbytes, graph.inputs)),
-        sum(map(_nbytes, new)),
+        sum(v.aval.nbytes for v in graph.inputs),
+        sum(v.aval.nbytes for v in new),
         sum(constant.nbytes for constant in program.constants),
         tuple(map(_kernel_plan, program.kernels)),
         tuple(_buffer_plans(program)),
         len(program.phases),
         module.external,
     )
-
-
-def _nbytes(v: Variable) -> int:
-    return math.prod(v.shape) * v.dtype.itemsize
 
 
 def _kernel_plan(kernel: Kernel) -> KernelPlan:

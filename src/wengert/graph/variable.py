@@ -9,6 +9,7 @@ taken when the operation is bound, orders the Wengert list.
 from __future__ import annotations
 
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
@@ -35,6 +36,11 @@ class Aval(NamedTuple):
     shape: tuple[int, ...]
     dtype: DType
     weak: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the elements take."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def __str__(self) -> str:
         """Return the printed form, such as ``f32[64, 10]``."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import wengert as wg
@@ -108,14 +107,10 @@ def _memory(function: Any) -> dict[str, int]:
     graph, taken = entry.graph, set(entry.donors)
     results = [v for place, v in enumerate(graph.outputs) if place not in taken]
     return {
-        "arguments": _bytes(graph.inputs),
+        "arguments": sum(v.aval.nbytes for v in graph.inputs),
         "temporaries": entry.run.arena_bytes,
-        "outputs": _bytes(results),
+        "outputs": sum(v.aval.nbytes for v in results),
     }
-
-
-def _bytes(variables: Sequence[Any]) -> int:
-    return sum(math.prod(v.shape) * v.dtype.itemsize for v in variables)
 
 
 def _tensors(pairs: list[tuple[Any, Any]]) -> list[tuple[wg.Tensor, wg.Tensor]]:
