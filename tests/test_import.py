@@ -27,7 +27,7 @@ LATER = {
 # The part of the compiler that `wg.compile(function)` needs before the first call.
 AT_ONCE = {
     "wengert.compile",
-    *(f"wengert.compile.{name}" for name in ("arguments", "function", "settings")),
+    *(f"wengert.compile.{name}" for name in ("function", "settings", "trace", "trace.arguments")),
 }
 
 
@@ -144,7 +144,7 @@ def test_type_checker_knows_the_parts_and_finds_what_is_absent(tmp_path):
 COMPILER = """
 import wengert as wg
 import wengert.compile
-import wengert.compile.executable
+import wengert.compile.native.executable
 
 print(wg.compile(lambda x: x + 1)(1.0))
 """

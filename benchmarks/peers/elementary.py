@@ -29,7 +29,7 @@ def prepare(case: dict[str, Any]) -> Task:
 
 def _native(name: str, xs: tuple[Any, ...]) -> tuple[Callable[[], Any], Callable[[], Any]]:
     import wengert as wg
-    from wengert.compile.executable import compile_graph
+    from wengert.compile.native.executable import compile_graph
 
     executable = compile_graph(wg.trace(getattr(wg, name))(*map(wg.tensor, xs)), {})
     given, results = list(xs), [np.empty_like(xs[0])]

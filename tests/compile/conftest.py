@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wengert.compile import llvm
+from wengert.compile.emit import llvm
 
 
 @pytest.fixture

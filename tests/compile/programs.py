@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tests.ops.running import outputs, public_functions, trace
-from wengert.compile import grid
-from wengert.compile.executable import Executable, compile_graph
+from wengert.compile.kernels import grid
+from wengert.compile.native.executable import Executable, compile_graph
 from wengert.graph.graph import Graph, evaluate
 from wengert.graph.primitive import Primitive, Sample
 from wengert.graph.tracing import Trace

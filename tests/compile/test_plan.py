@@ -11,7 +11,7 @@ from hypothesis import given, settings
 import wengert as wg
 from tests.compile.programs import F, graph_of
 from tests.compile.test_random_graphs import programs
-from wengert.compile.executable import compile_graph
+from wengert.compile.native.executable import compile_graph
 from wengert.compile.plan import in_units, make_plan
 
 

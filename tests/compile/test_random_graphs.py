@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.compile.programs import F, compiled, graph_of, reference, same_bits
-from wengert.compile.executable import compile_graph
-from wengert.compile.llvm import machine
-from wengert.compile.memory import lifetimes
-from wengert.compile.pipeline import prepare
+from wengert.compile.emit.llvm import machine
+from wengert.compile.lowering.memory import lifetimes
+from wengert.compile.lowering.pipeline import prepare
+from wengert.compile.native.executable import compile_graph
 from wengert.passes.pipeline import optimise
 
 LENGTHS = (1, 2, 5, 17)

@@ -10,7 +10,7 @@ import pytest
 from tests.compile.programs import F, graph_of, poisoned, reference, same_bits, shared_finely
 from wengert.ad.reverse import vjp
 from wengert.ad.tape import horizon, isolate
-from wengert.compile.executable import compile_graph
+from wengert.compile.native.executable import compile_graph
 from wengert.graph.variable import Variable
 
 SIZES = (12, 16, 9, 5)

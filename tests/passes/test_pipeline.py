@@ -13,7 +13,7 @@ import wengert as wg
 from tests.ad.test_random_programs import ONE, SHAPE, program
 from tests.ops.running import forward, reverse, trace, variables
 from tests.passes.shared import F, apply, checked, graph_of, names, same_bits, specials
-from wengert.compile.executable import compile_graph
+from wengert.compile.native.executable import compile_graph
 from wengert.graph.variable import Variable
 from wengert.graph.verify import verify
 from wengert.passes.pipeline import PASSES, optimise

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from wengert.compile.llvm import MachineCode, attributes, machine
+from wengert.compile.emit.llvm import MachineCode, attributes, machine
 
 CHAINS = 12
 """Independent accumulators: enough to hide the latency, few enough for sixteen registers."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wengert.compile.arguments import argument_aval, hooks_of
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
-from wengert.compile.kept import refuse_kept
 from wengert.compile.pullback import Pullback
-from wengert.compile.reach import Read, Survey
-from wengert.compile.stores import moved_error, moving, restore, stores_of
+from wengert.compile.trace.arguments import argument_aval, hooks_of
+from wengert.compile.trace.kept import refuse_kept
+from wengert.compile.trace.reach import Read, Survey
+from wengert.compile.trace.stores import moved_error, moving, restore, stores_of
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
@@ -82,7 +82,7 @@ def build(
         If the function kept a tensor that it made where no call can store its own, or put another
         one where it reads one from.
     """
-    from wengert.compile.executable import compile_graph
+    from wengert.compile.native.executable import compile_graph
 
     trace = Trace(name, lifts=True)
     roots = [function, *args, *kwargs.values()]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wengert.ad.call import Refusal, Refused, record_call
-from wengert.compile.arguments import argument_array, contiguous, hooks_of
 from wengert.compile.pullback import Pullback
-from wengert.compile.reach import Held
 from wengert.compile.settings import SETTINGS
-from wengert.compile.stores import Store
+from wengert.compile.trace.arguments import argument_array, contiguous, hooks_of
+from wengert.compile.trace.reach import Held
+from wengert.compile.trace.stores import Store
 from wengert.graph import sharing
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph, evaluate
@@ -25,8 +25,8 @@ from wengert.tensor import effects, inplace, pytree
 from wengert.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from wengert.compile.executable import Executable
-    from wengert.compile.table import Program
+    from wengert.compile.call.table import Program
+    from wengert.compile.native.executable import Executable
 
 
 @dataclass(frozen=True, slots=True)

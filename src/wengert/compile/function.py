@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from wengert.compile.arguments import arguments_key, must_run_itself
 from wengert.compile.settings import default_threads
+from wengert.compile.trace.arguments import arguments_key, must_run_itself
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
@@ -75,14 +75,14 @@ class CompiledFunction:
         if entry.program is not None:
             entry.program.refresh(entry.version)
         elif entry.runs == _QUICK_FROM:
-            from wengert.compile.guards import program_of
+            from wengert.compile.call.guards import program_of
 
             entry.program = program_of(entry, args, kwargs, leaves)
             self._offer()
 
     def _offer(self) -> None:
         """Let calls try the programs of the entries that there are now."""
-        from wengert.compile.fastcall import offer
+        from wengert.compile.call.fastcall import offer
 
         entries = [entry for entries in self._entries.values() for entry in entries]
         programs = [entry.program for entry in entries if entry.program is not None]
@@ -227,7 +227,7 @@ def compile(
     >>> step(wg.tensor([1.0, 2.0]))
     tensor(5.)
     """
-    from wengert.compile.callables import quick_class
+    from wengert.compile.call.callables import quick_class
 
     if function is None:
         return functools.partial(compile, threads=threads)

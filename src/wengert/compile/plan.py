@@ -6,17 +6,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from wengert.compile.arrays import Strided
-from wengert.compile.codegen import generate
-from wengert.compile.each import Each
-from wengert.compile.kernel import Kernel
-from wengert.compile.llvm import attributes, machine, pause
-from wengert.compile.lower import Program
-from wengert.compile.memory import lifetimes
-from wengert.compile.nodes import total_cost
-from wengert.compile.pipeline import prepare
-from wengert.compile.product import Product
-from wengert.compile.reduce import Reduce
+from wengert.compile.emit.arrays import Strided
+from wengert.compile.emit.llvm import attributes, machine, pause
+from wengert.compile.kernels.each import Each
+from wengert.compile.kernels.kernel import Kernel
+from wengert.compile.kernels.nodes import total_cost
+from wengert.compile.kernels.product import Product
+from wengert.compile.kernels.reduce import Reduce
+from wengert.compile.lowering.lower import Program
+from wengert.compile.lowering.memory import lifetimes
+from wengert.compile.lowering.pipeline import prepare
+from wengert.compile.native.codegen import generate
 from wengert.graph.dtypes import DType
 from wengert.graph.graph import Graph
 from wengert.passes.pipeline import optimise

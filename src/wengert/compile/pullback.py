@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wengert.ad import reverse
-from wengert.compile.arguments import contiguous
 from wengert.compile.settings import SETTINGS
+from wengert.compile.trace.arguments import contiguous
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph, drop_aliases, replay
 from wengert.graph.mode import THREAD, recording
@@ -18,7 +18,7 @@ from wengert.graph.variable import Variable
 from wengert.ops.derivatives import zeros_like
 
 if TYPE_CHECKING:
-    from wengert.compile.executable import Executable
+    from wengert.compile.native.executable import Executable
 
 
 class Pullback:
@@ -72,7 +72,7 @@ class Pullback:
         return [Variable(next(found)) if need else None for need in needed]
 
     def _build(self, needed: tuple[bool, ...], given: tuple[bool, ...]) -> tuple[Graph, Executable]:
-        from wengert.compile.executable import compile_graph
+        from wengert.compile.native.executable import compile_graph
 
         trace = Trace(f"{self.graph.name}_backward")
         with trace, recording(True):

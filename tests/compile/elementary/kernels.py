@@ -11,11 +11,11 @@ import numpy as np
 from llvmlite import binding
 
 from wengert.compile.elementary import FUNCTIONS
-from wengert.compile.expression import Lane, Lanes
-from wengert.compile.ir import Function, Module
-from wengert.compile.llvm import MachineCode, attributes, machine
-from wengert.compile.types import scalar_type, vector
-from wengert.compile.vectors import WIDTH
+from wengert.compile.emit.expression import Lane, Lanes
+from wengert.compile.emit.ir import Function, Module
+from wengert.compile.emit.llvm import MachineCode, attributes, machine
+from wengert.compile.emit.types import scalar_type, vector
+from wengert.compile.emit.vectors import WIDTH
 
 Array = Any
 

@@ -16,7 +16,7 @@ from wengert.compile.elementary.logarithm import log, log1p
 from wengert.compile.elementary.power import pow as power
 from wengert.compile.elementary.remainder import fmod
 from wengert.compile.elementary.trigonometric import cos, sin
-from wengert.compile.expression import Lane, Lanes
+from wengert.compile.emit.expression import Lane, Lanes
 
 FUNCTIONS: dict[str, Callable[..., Lane]] = {
     "cos": cos,

@@ -12,10 +12,10 @@ from functools import lru_cache
 from itertools import pairwise
 
 from wengert.compile.elementary.formats import Pair
-from wengert.compile.expression import Lane, Lanes
-from wengert.compile.ir import Function, Module
-from wengert.compile.machine import Machine
-from wengert.compile.types import vector
+from wengert.compile.emit.expression import Lane, Lanes
+from wengert.compile.emit.ir import Function, Module
+from wengert.compile.emit.machine import Machine
+from wengert.compile.emit.types import vector
 from wengert.graph.dtypes import FLOAT64, UINT64
 
 _BITS = 1600

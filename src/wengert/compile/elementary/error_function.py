@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wengert.compile.elementary.exponential import expm1_of_sum
 from wengert.compile.elementary.formats import at_most, polynomial
-from wengert.compile.expression import Lane, Lanes
+from wengert.compile.emit.expression import Lane, Lanes
 from wengert.ops.special import ERF
 
 

@@ -17,7 +17,7 @@ from wengert.compile.elementary.formats import (
     scaled,
     two_sum,
 )
-from wengert.compile.expression import Lane, Lanes
+from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32, FLOAT64
 
 LOG2_E = 1.4426950408889634

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, TypeAlias
 
-from wengert.compile.expression import Lane, Lanes, Operand
+from wengert.compile.emit.expression import Lane, Lanes, Operand
 from wengert.graph.dtypes import FLOAT32, FLOAT64, INT64, UINT64, DType
 
 Pair: TypeAlias = tuple[Lane, Lane]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wengert.compile.elementary.coefficients import RECIPROCAL, TANH
 from wengert.compile.elementary.exponential import exp_of_normal, exp_to_half_a_unit
 from wengert.compile.elementary.formats import at_most, horner, polynomial, two_sum
-from wengert.compile.expression import Lane, Lanes
+from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32, FLOAT64
 
 _SATURATED = {FLOAT32: 9.5, FLOAT64: 19.5}

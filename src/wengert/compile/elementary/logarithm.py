@@ -7,7 +7,7 @@ import math
 from wengert.compile.elementary.coefficients import LOG
 from wengert.compile.elementary.exponential import LN2
 from wengert.compile.elementary.formats import FORMATS, polynomial
-from wengert.compile.expression import Lane, Lanes
+from wengert.compile.emit.expression import Lane, Lanes
 
 _LEAST = 0.75
 

@@ -22,7 +22,7 @@ from wengert.compile.elementary.formats import (
     two_sum,
 )
 from wengert.compile.elementary.logarithm import as_float, lifted, split
-from wengert.compile.expression import Lane, Lanes
+from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32, FLOAT64
 
 _LN2 = math.log(2)

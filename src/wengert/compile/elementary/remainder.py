@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from wengert.compile.elementary.formats import FORMATS, two_product
-from wengert.compile.expression import Lane, Lanes
+from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32, FLOAT64
 
 _TINY, _HUGE = 2.0**-900, 2.0**1000

@@ -12,7 +12,7 @@ import math
 from wengert.compile.elementary.circle import half_pi_in_parts, quarter_turns
 from wengert.compile.elementary.coefficients import COS, SIN
 from wengert.compile.elementary.formats import FORMATS, Pair, multiples, polynomial
-from wengert.compile.expression import Lane, Lanes, State
+from wengert.compile.emit.expression import Lane, Lanes, State
 from wengert.graph.dtypes import FLOAT32, FLOAT64, DType
 
 _PARTS = {

@@ -1,0 +1,1 @@
+"""Calls of compiled functions that run no Python code."""

@@ -1,0 +1,100 @@
+"""Letting Python call compiled functions without running Python code around them.
+
+The machine code for all such calls is made, or read from disk, when one is made for the second
+time. See `wengert.compile.call.code` for what it does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from wengert.compile.call import callables, objects
+from wengert.compile.call.code import call_code
+from wengert.compile.call.expecting import API
+from wengert.compile.call.program import KNOWN, WORD
+from wengert.compile.call.table import Program
+from wengert.compile.disk import cache
+from wengert.compile.disk.identity import text_key
+from wengert.compile.disk.record import Record
+from wengert.compile.emit.llvm import MachineCode, add_symbol, identity, machine
+from wengert.graph.dtypes import Array
+from wengert.graph.variable import Leaf, next_serial
+from wengert.tensor.tensor import Tensor
+
+
+class _Programs:
+    """The programs of one callable, in the order in which they are tried; never changed."""
+
+    __slots__ = ("list", "programs")
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self.programs = tuple(programs)
+        self.list = np.array([len(programs), *(p.memory.ctypes.data for p in programs)], np.int64)
+
+
+class _Code:
+    """The machine code for the instances of one class."""
+
+    def __init__(self, kind: type) -> None:
+        slots = objects.slots()
+        assert slots is not None
+        for name in API:
+            function = getattr(ctypes.pythonapi, name)
+            add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
+        self._code = _loaded(call_code(machine(), slots, kind.__basicsize__ + WORD).text())
+        self._objects = {
+            "none": None,
+            "array": np.ndarray,
+            "tensor": Tensor,
+            "leaf": Leaf,
+            "float": float,
+            "int": int,
+            "bool": bool,
+            "tuple": tuple,
+            "list": list,
+            "dict": dict,
+            "decide": vars(kind)["__call__"],
+            "serials": next_serial.__self__,  # type: ignore[attr-defined]
+            "exception": Exception,
+        }
+        self.known: Array = np.array([id(self._objects[name]) for name in KNOWN], np.int64)
+        self.address = self._code.address("call")
+
+
+_code = lru_cache(maxsize=1)(_Code)
+
+
+def _loaded(assembly: str) -> MachineCode:
+    """Return the machine code of `assembly`, which is kept on disk like that of graphs."""
+    folder, key = cache.current(), text_key(assembly, identity())
+    kept = folder.load(key) if folder else None
+    if kept is not None:
+        return MachineCode.from_object(kept.object_code)
+    code = MachineCode(assembly)
+    if folder:
+        folder.save(key, Record(code.object_code, (), (), 0, False))
+    return code
+
+
+def offer(function: Any, kind: type, programs: Sequence[Program]) -> Any:
+    """Let calls of `function` try `programs` in turn, if it is of ``callables.quick_class(kind)``.
+
+    Returns
+    -------
+    What keeps them alive, for `function` to hold until something else is offered.
+    """
+    quick = callables.quick_class(kind)
+    if quick is kind or not isinstance(function, quick):
+        return None
+    words = (ctypes.c_uint64 * callables.WORDS).from_address(id(function) + kind.__basicsize__)
+    if not programs:
+        words[0] = 0
+        return None
+    code, kept = _code(kind), _Programs(programs)
+    words[:] = [code.address, kept.list.ctypes.data, code.known.ctypes.data, id(kept)]
+    return kept

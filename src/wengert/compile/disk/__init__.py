@@ -1,0 +1,1 @@
+"""Machine code kept on disk, and the key by which it is found again."""

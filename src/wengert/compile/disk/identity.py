@@ -1,0 +1,185 @@
+"""What machine code depends on, written out and digested: the key by which it is kept on disk.
+
+Two graphs with one key have the same code. The key is made of everything that the compiler may
+read: the graph with its constants, the outputs made in place, the compiler's own source files, and
+the machine. What it cannot write out has no key, and is compiled each time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wengert.compile.disk.lines import Lines
+from wengert.compile.settings import IMPORTED
+from wengert.graph.graph import Graph
+from wengert.graph.primitive import Primitive
+from wengert.graph.variable import Operation, Variable
+
+PARTS = ("graph", "ops", "ad", "passes", "compile")
+"""The parts of the package that decide what code a graph becomes."""
+
+_RULES = frozenset({"pull", "pullback", "pushforward"})
+"""Parameters of calls that say how to differentiate, which has been done."""
+
+_PLAIN = (bool, int, float, str, bytes, type(None), type(Ellipsis))
+
+
+class _NoKeyError(Exception):
+    """Something has no written form."""
+
+
+def code_key(graph: Graph, aliases: Mapping[int, int], lines: Lines, machine: str) -> str | None:
+    """Return the key of the code of `graph`, or None if it has none.
+
+    Parameters
+    ----------
+    graph : Graph
+        What is compiled.
+    aliases : mapping of int to int
+        The outputs that take over the memory of an input.
+    lines : Lines
+        The lines of the graph: which operations share one decides which share a message.
+    machine : str
+        The processor, and the version of LLVM.
+    """
+    compiler = compiler_digest()
+    if compiler is None:
+        return None
+    try:
+        text = _Writer(lines).graph(graph)
+    except _NoKeyError:
+        return None
+    versions = f"numpy {np.__version__}"
+    parts = (compiler, machine, versions, repr(sorted(aliases.items())), text)
+    return _digest("\n".join(parts).encode())
+
+
+def text_key(assembly: str, machine: str) -> str:
+    """Return the key of code that is generated from `assembly` alone."""
+    return _digest("\n".join((machine, assembly)).encode())
+
+
+def _digest(data: Any) -> str:
+    return blake2b(data, digest_size=20).hexdigest()
+
+
+class _Writer:
+    """Writes graphs out as text, one operation a line."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def graph(self, graph: Graph) -> str:
+        """Return all that the compiler may read of `graph`: no names, no addresses."""
+        numbers = {v: n for n, v in enumerate((*graph.inputs, *graph.free))}
+        following = len(graph.inputs) + len(graph.free)
+        places = {op: place for place, op in enumerate(graph.operations)}
+        parts = [f"{len(graph.inputs)} inputs"]
+        parts += [_aval(v) for v in graph.inputs]
+        parts += [_numpy(v.value) for v in graph.free]
+        for op in graph.operations:
+            results = graph.results(op)
+            for v in results:
+                numbers[v] = following
+                following += 1
+            inputs = [numbers[x] for x in op.inputs]
+            origin = places.get(op.origin, -1) if op.origin is not None else -1
+            made = ", ".join(map(_aval, results))
+            parts.append(
+                f"{_name(op.primitive)}{inputs}{self._params(op)} {made} "
+                f"{self._lines.number(op)} {origin}"
+            )
+        parts.append(f"return {[numbers[v] for v in graph.outputs]}")
+        return "\n".join(parts)
+
+    def _params(self, op: Operation) -> str:
+        items = sorted(op.params.items())
+        return ", ".join(f"{key}={self._value(x)}" for key, x in items if key not in _RULES)
+
+    def _value(self, value: Any) -> str:
+        kind = type(value)
+        if kind in _PLAIN:
+            return repr(value)
+        if kind in (tuple, list):
+            return f"{kind.__name__}({','.join(map(self._value, value))})"
+        if kind is slice:
+            return f"slice{self._value((value.start, value.stop, value.step))}"
+        if kind is Graph:
+            return f"{{{self.graph(value)}}}"
+        if kind is Primitive:
+            return f"primitive {_name(value)}"
+        return _numpy(value)
+
+
+def _numpy(value: Any) -> str:
+    if isinstance(value, np.dtype):
+        return f"dtype {value.str}"
+    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        data = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+        return f"{type(value).__name__} {value.dtype.str}{value.shape} {_digest(data)}"
+    raise _NoKeyError
+
+
+def _aval(v: Variable) -> str:
+    shape, dtype, weak = v.aval
+    return f"{dtype.str}{shape}{'~' if weak else ''}"
+
+
+_own: set[Primitive] = set()
+"""The primitives of the parts of the package that `compiler_digest` covers."""
+
+
+def _name(primitive: Primitive) -> str:
+    """Return the name of a primitive, which says all of it if it is the package's own."""
+    if primitive not in _own:
+        _own.update(_primitives())
+        if primitive not in _own:
+            raise _NoKeyError
+    return primitive.name
+
+
+def _primitives() -> Iterator[Primitive]:
+    inside = tuple(f"wengert.{part}." for part in PARTS)
+    for name, module in list(sys.modules.items()):
+        if name.startswith(inside):
+            yield from (x for x in list(vars(module).values()) if type(x) is Primitive)
+
+
+@lru_cache(maxsize=1)
+def compiler_digest() -> str | None:
+    """Return a digest of the source files that make code.
+
+    None if they cannot be read, or were changed after the package was imported: then they are not
+    what runs.
+    """
+    return _digest_now()
+
+
+def compiler_unchanged() -> bool:
+    """Tell whether the source files are those of the digest still; some are imported late."""
+    return _digest_now() == compiler_digest()
+
+
+def _digest_now() -> str | None:
+    root = Path(__file__).parents[2]
+    whole = blake2b(digest_size=20)
+    try:
+        paths = sorted(str(path) for part in PARTS for path in (root / part).rglob("*.py"))
+        for path in paths:
+            with Path(path).open("rb") as file:
+                if os.fstat(file.fileno()).st_mtime > IMPORTED:
+                    return None
+                source = file.read()
+            whole.update(f"{path.removeprefix(str(root))} {len(source)}\n".encode())
+            whole.update(source)
+    except OSError:
+        return None
+    return whole.hexdigest() if paths else None

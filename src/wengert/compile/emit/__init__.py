@@ -1,0 +1,1 @@
+"""Writing LLVM assembly: scalar expressions, vectors, and the strided arrays they touch."""

@@ -1,0 +1,147 @@
+"""LLVM itself: the machine at hand, and machine code from assembly. The only user of llvmlite."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+import time
+from functools import lru_cache
+from typing import Any
+
+import llvmlite
+from llvmlite import binding
+
+from wengert.compile.emit.machine import Machine
+
+_OPTIMISATION = 1
+"""Of code generation: the assembly is optimal enough not to need passes over the module."""
+
+
+@lru_cache(maxsize=1)
+def _target() -> Any:
+    """Prepare LLVM for this machine; return the target and the processor's features."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    if sys.platform == "win32":
+        library = ctypes.windll.kernel32  # type: ignore[attr-defined, unused-ignore]
+        names = "SwitchToThread", "QueryPerformanceCounter"
+    else:
+        library, names = ctypes.CDLL(None), ("sched_yield", "clock_gettime")
+        if sys.platform == "linux":
+            with contextlib.suppress(RuntimeError):  # where libc holds the mathematical functions
+                binding.load_library_permanently("libm.so.6")
+    for ours, name in zip(("wengert_yield", "wengert_clock"), names, strict=True):
+        binding.add_symbol(ours, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
+    return binding.Target.from_default_triple()
+
+
+def _features() -> Any:
+    try:
+        return binding.get_host_cpu_features()
+    except RuntimeError:  # unknown to LLVM for this kind of processor
+        return {}
+
+
+@lru_cache(maxsize=1)
+def machine() -> Machine:
+    """Return what code is shaped for."""
+    features = _features()
+    if features.get("avx512f"):
+        return Machine(64, 32, True, True)
+    if features.get("avx"):
+        return Machine(32, 16, bool(features.get("fma")), False)
+    if features.get("neon") or _target().triple.startswith(("aarch64", "arm64")):
+        return Machine(16, 32, True, False)
+    return Machine(16, 16, False, False)
+
+
+def attributes() -> str:
+    """Return the attributes that functions need to use the machine's longest vectors."""
+    if not _features().get("avx512f"):
+        return ""
+    return '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
+
+
+def pause() -> tuple[str, str] | None:
+    """Return the intrinsic by which a waiting processor saves power, and its argument, or None."""
+    triple = _target().triple
+    if triple.startswith(("x86_64", "i386", "i686")):
+        return "llvm.x86.sse2.pause", ""
+    if triple.startswith(("aarch64", "arm64")):
+        return "llvm.aarch64.hint", "i32 1"
+    return None
+
+
+def clock() -> tuple[str, int, int]:
+    """Return the arguments of the clock, and the nanoseconds of the two words at %time."""
+    if sys.platform == "win32":
+        return "ptr %time", 100, 0  # of the usual counter of ten megahertz
+    return f"i32 {time.CLOCK_MONOTONIC}, ptr %time", 1_000_000_000, 1
+
+
+def add_symbol(name: str, address: int) -> None:
+    """Let machine code call the function at `address` by its name."""
+    binding.add_symbol(name, address)
+
+
+def _processor() -> tuple[str, str]:
+    """Return the name and the features of the processor to generate code for."""
+    features = _features()
+    return binding.get_host_cpu_name(), features.flatten() if features else ""
+
+
+def _target_machine(other: str = "") -> Any:
+    cpu, features = (other, "") if other else _processor()
+    return _target().create_target_machine(
+        cpu=cpu, features=features, opt=_OPTIMISATION, codemodel="jitdefault"
+    )
+
+
+@lru_cache(maxsize=1)
+def identity() -> str:
+    """Return what code depends on besides its assembly: processor, system, version of LLVM."""
+    versions = f"llvmlite {llvmlite.__version__} llvm {binding.llvm_version_info}"
+    return " ".join((versions, _target().triple, *_processor(), f"opt={_OPTIMISATION}"))
+
+
+class MachineCode:
+    """A module in memory, ready to run; freed with this object.
+
+    Parameters
+    ----------
+    assembly : str
+        The module.
+    cpu : str
+        The processor to make code for, as LLVM calls it; without it, the one at hand.
+
+    Attributes
+    ----------
+    object_code : bytes
+        What `from_object` makes the same code of again, in another process.
+    """
+
+    def __init__(self, assembly: str, cpu: str = "") -> None:
+        chosen = _target_machine(cpu)
+        module = binding.parse_assembly(assembly)
+        module.triple = _target().triple
+        module.data_layout = str(chosen.target_data)
+        module.verify()
+        self._load(chosen.emit_object(module), chosen)
+
+    @classmethod
+    def from_object(cls, object_code: bytes) -> MachineCode:
+        """Return the code that was generated before, for a machine with this `identity`."""
+        made = cls.__new__(cls)
+        made._load(object_code, _target_machine())
+        return made
+
+    def _load(self, object_code: bytes, machine: Any) -> None:
+        self.object_code = object_code
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        self._engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Return where a function starts."""
+        return int(self._engine.get_function_address(name))

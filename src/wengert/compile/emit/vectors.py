@@ -1,0 +1,83 @@
+"""Reading and writing several elements at once."""
+
+from __future__ import annotations
+
+from wengert.compile.emit.access import element_address, from_memory, load_scalar, to_memory
+from wengert.compile.emit.arrays import Buffer, Counter, Strided
+from wengert.compile.emit.expression import Lane, Lanes
+from wengert.compile.emit.types import lanes_name, literal, memory_type, vector
+from wengert.graph.dtypes import INT64
+
+WIDTH = 16
+"""Most lanes a value has; LLVM splits it into as many registers as the machine needs."""
+
+
+def width_for(length: int, most: int = WIDTH) -> int:
+    """Return how many lanes a loop over `length` elements uses: a power of two."""
+    return min(most, 1 << max(length - 1, 0).bit_length())
+
+
+def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> Lane:
+    """Return the elements at ``offset + stride * lane``; 0 in lanes that are not in use."""
+    function, width, dtype = lanes.function, lanes.width, array.dtype
+    if width == 1 or stride == 0 or not isinstance(array.base, Buffer | Counter):
+        return lanes.splat(load_scalar(function, array, offset), dtype)
+    if isinstance(array.base, Counter):
+        steps = ", ".join(f"i64 {stride * place}" for place in range(width))
+        first = lanes.splat(load_scalar(function, array, offset), INT64)
+        return lanes.add(first, Lane(f"<{steps}>", INT64))
+    if stride == 1 and (lanes.mask is None or function.module.machine.masks):
+        return Lane(_load(lanes, array, offset), dtype)
+    used = width if lanes.used is None else lanes.used
+    scalars = [
+        load_scalar(function, array, function.add(offset, stride * place)) for place in range(used)
+    ]
+    return lanes.gather(scalars + [literal(0, dtype)] * (width - used), dtype)
+
+
+def _load(lanes: Lanes, array: Strided, offset: str | int) -> str:
+    """Return neighbouring elements, under the mask if there is one."""
+    function, width, dtype = lanes.function, lanes.width, array.dtype
+    address, align = element_address(function, array, offset), dtype.itemsize
+    kind, shape = vector(memory_type(dtype), width), f"<{width} x {{}}>"
+    if lanes.mask is None:
+        text = function.value(f"load {kind}, ptr {address}, align {align}")
+        return from_memory(function, text, dtype, shape)
+    tests = f"<{width} x i1>"
+    name = f"llvm.masked.load.{memory_lanes(array, width)}.p0"
+    callee = function.module.declare(name, kind, ("ptr", "i32 immarg", tests, kind))
+    text = function.value(
+        f"call {kind} {callee}(ptr {address}, i32 {align}, {tests} {lanes.mask}, "
+        f"{kind} zeroinitializer)"
+    )
+    return from_memory(function, text, dtype, shape)
+
+
+def store_lanes(lanes: Lanes, value: Lane, array: Strided, offset: str | int, stride: int) -> None:
+    """Write the elements at ``offset + stride * lane``, from the lanes that are in use."""
+    function, width, dtype = lanes.function, lanes.width, value.dtype
+    assert dtype == array.dtype, (dtype, array.dtype)
+    if width > 1 and stride != 1:
+        for place in range(width if lanes.used is None else lanes.used):
+            at = function.add(offset, stride * place)
+            store_lanes(Lanes(function), Lane(lanes.lane(value, place), dtype), array, at, 1)
+        return
+    address = element_address(function, array, offset)
+    shape = "{}" if width == 1 else f"<{width} x {{}}>"
+    kind, text = to_memory(function, value.text, dtype, shape)
+    if lanes.mask is None:
+        function.do(f"store {kind} {text}, ptr {address}, align {dtype.itemsize}")
+        return
+    tests = f"<{width} x i1>"
+    name = f"llvm.masked.store.{memory_lanes(array, width)}.p0"
+    callee = function.module.declare(name, "void", (kind, "ptr", "i32 immarg", tests))
+    function.do(
+        f"call void {callee}({kind} {text}, ptr {address}, i32 {dtype.itemsize}, "
+        f"{tests} {lanes.mask})"
+    )
+
+
+def memory_lanes(array: Strided, width: int) -> str:
+    """Return how the names of intrinsics say `width` elements in memory."""
+    kind = memory_type(array.dtype)
+    return f"v{width}i8" if kind == "i8" else lanes_name(array.dtype, width)

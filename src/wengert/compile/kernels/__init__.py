@@ -1,0 +1,1 @@
+"""The kinds of kernels, and the loops that each kind becomes."""

@@ -1,0 +1,39 @@
+"""How the work of one kernel is cut into chunks. The cut depends on shapes alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wengert.compile.emit.ir import Function
+
+GRAIN = 16384
+"""The least work of a chunk, in additions of an element: a few microseconds."""
+
+_MOST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A range of `length` places, cut into `chunks` of `step` each (the last may be shorter)."""
+
+    length: int
+    step: int
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return max(1, -(-self.length // self.step))
+
+    def bounds(self, function: Function, chunk: str | int | None) -> tuple[str | int, str | int]:
+        """Return where chunk number `chunk` starts and stops; None: all chunks, in turn."""
+        if chunk is None or self.chunks == 1:
+            return 0, self.length
+        start = function.mul(chunk, self.step)
+        return start, function.min(function.add(start, self.step), self.length)
+
+
+def cut(length: int, work: int, align: int = 1) -> Grid:
+    """Return the grid for `length` places and `work` additions, in multiples of `align` places."""
+    chunks = min(_MOST, max(1, work // GRAIN))
+    step = -(-length // chunks)
+    return Grid(length, max(align, -(-step // align) * align))

@@ -1,0 +1,102 @@
+"""How the result of a matrix product is cut into tiles that fit into registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from wengert.compile.emit.machine import Machine
+from wengert.graph.dtypes import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A length in nearly equal parts: the first `longer` parts have `size` + 1, the others `size`.
+
+    Attributes
+    ----------
+    parts, size, longer : int
+        See above.
+    """
+
+    parts: int
+    size: int
+    longer: int
+
+    def start(self, part: int) -> int:
+        """Return where a part begins."""
+        return part * self.size + min(part, self.longer)
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """Yield ``(first part, last part + 1, size)`` of the parts of one size."""
+        if self.longer:
+            yield 0, self.longer, self.size + 1
+        if self.longer < self.parts:
+            yield self.longer, self.parts, self.size
+
+
+def split(length: int, most: int) -> Split:
+    """Return the fewest nearly equal parts of `length`, none longer than `most`."""
+    parts = max(1, -(-length // most))
+    return Split(parts, length // parts, length % parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """The tiles of one result.
+
+    Attributes
+    ----------
+    rows : Split
+        The rows.
+    vectors : Split
+        The columns, in vectors of `lanes`.
+    lanes : int
+        Lanes of a vector.
+    """
+
+    rows: Split
+    vectors: Split
+    lanes: int
+
+
+@lru_cache(maxsize=1024)
+def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
+    """Return the tiling of `rows` by `columns` elements that takes the fewest cycles.
+
+    A tile of r rows and v vectors takes, for each term, r v multiply-adds and r + v loads; a
+    processor does about two of each in a cycle, and a multiply-add lasts four.
+    """
+    lanes = machine.lanes(dtype)
+    vectors = max(1, -(-columns // lanes))
+    best: tuple[float, Tiling] | None = None
+    for v in range(1, min(vectors, _MOST_VECTORS) + 1):
+        spare = 1 if machine.fma else 2
+        most = min((machine.registers - v - spare) // v, _MOST_ROWS)
+        for r in range(1, min(most, max(rows, 1)) + 1):
+            tiling = Tiling(split(rows, r), split(vectors, v), lanes)
+            shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
+            cost = cycles(tiling) * (1 + _CODE * (shapes - 1))
+            if best is None or cost < best[0]:
+                best = cost, tiling
+    assert best is not None
+    return best[1]
+
+
+_MOST_VECTORS = 4
+_MOST_ROWS = 24
+_LATENCY = 4.0
+_OVERHEAD = 0.25
+_CODE = 0.01
+"""What a second shape of tile costs: it must be compiled."""
+
+
+def cycles(tiling: Tiling) -> float:
+    """Return the cycles that all tiles take for one term."""
+    total = 0.0
+    for first, last, rows in tiling.rows.runs():
+        for begin, end, vectors in tiling.vectors.runs():
+            work = max(rows * vectors / 2, (rows + vectors) / 2, _LATENCY)
+            total += (last - first) * (end - begin) * (work + _OVERHEAD)
+    return total

@@ -1,0 +1,249 @@
+"""Which axis of an intermediate array has its elements side by side, and which factors are copied.
+
+A matrix product reads one factor, and writes its result, by vectors: along the columns as it is,
+along the rows if it is turned round (zᵀ = yᵀ xᵀ). Kernels are looked at in execution order; each
+product takes the orientation that needs the least copying, and what it makes is laid out that way.
+Elementwise kernels lay their results out as most of what they read. Inputs, outputs and constants
+are what they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeAlias
+
+from wengert.compile.emit.arrays import Buffer, Strided, dense
+from wengert.compile.kernels.each import Each
+from wengert.compile.kernels.kernel import Kernel, Store
+from wengert.compile.kernels.map import Map
+from wengert.compile.kernels.nodes import beside, leaves
+from wengert.compile.kernels.product import Product
+from wengert.compile.kernels.tiling import cycles, tile
+from wengert.compile.lowering.lower import Program
+from wengert.compile.lowering.reindex import Reindex, reindex
+
+_LINE = 64
+"""Bytes: rows begin at multiples of it."""
+
+_UNEVEN = 512
+"""Bytes: rows that are multiples of it apart compete for the same places of the cache."""
+
+
+_COPY = 0.5
+"""Cycles that copying an element takes."""
+
+_SCATTER = 2.0
+"""Cycles that writing or reading an element takes whose neighbours are elsewhere."""
+
+_Copies: TypeAlias = dict[tuple[Strided, int], Strided]
+"""The copies of arrays that have the elements of an axis side by side."""
+
+
+@dataclass(slots=True)
+class _Flexible:
+    """An intermediate array whose layout is open: who touches it, and how it is seen."""
+
+    kernels: list[Kernel] = field(default_factory=list)
+    views: set[Strided] = field(default_factory=set)
+
+
+def arrange(program: Program) -> None:
+    """Choose the layouts and orientations; add the copies that are needed."""
+    layouts = _Layouts(program)
+    kept: list[Kernel] = []
+    copies: _Copies = {}
+    for kernel in program.kernels:
+        if isinstance(kernel, Product):
+            _orient(kernel, layouts)
+            axis = len(kernel.shape) - 1
+        else:
+            axis = _majority(kernel, layouts)
+        for store in list(kernel.stores):
+            layouts.decide(store.target, axis, isinstance(kernel, Product))
+        if isinstance(kernel, Product):
+            kept += _packed(kernel, layouts, copies)
+            kernel.order_terms()
+        kept.append(kernel)
+    program.kernels[:] = kept
+
+
+class _Layouts:
+    """The arrays whose layout is open."""
+
+    def __init__(self, program: Program) -> None:
+        writers: dict[Buffer, list[Strided]] = defaultdict(list)
+        fixed = {x.buffer for x in program.results}
+        touched: dict[Buffer, list[tuple[Kernel, Strided]]] = defaultdict(list)
+        for kernel in program.kernels:
+            for x in kernel.writes:
+                if x.buffer is not None:
+                    writers[x.buffer].append(x)
+            if isinstance(kernel, Each):
+                fixed.update(x.buffer for x in (*kernel.reads, *kernel.writes))
+            fixed.update(x.buffer for x in beside(kernel.roots))
+            for x in (*kernel.reads, *kernel.writes):
+                if x.buffer is not None:
+                    touched[x.buffer].append((kernel, x))
+        self._wholes = {b: x for b, (x, *_) in writers.items() if _fills(x)}
+        self._wholes.update({x.buffer: x for x in program.inputs if x.buffer is not None})
+        self._open: dict[Buffer, _Flexible] = {}
+        for buffer, (target, *others) in writers.items():
+            if buffer.place == "arena" and buffer not in fixed and not others and _fills(target):
+                found = touched[buffer]
+                kernels = list(dict.fromkeys(k for k, _ in found))
+                self._open[buffer] = _Flexible(kernels, {x for _, x in found})
+
+    def is_open(self, x: Strided) -> bool:
+        """Tell whether the layout of an array may still be chosen."""
+        return x.buffer in self._open
+
+    def whole(self, x: Strided) -> Strided:
+        """Return the array that `x` is a view of, or what `x` shows without repetition."""
+        own = tuple(i for i, s in enumerate(x.strides) if s)
+        seen = x.with_axes([x.shape[i] for i in own], [x.strides[i] for i in own])
+        found = self._wholes.get(x.buffer) if x.buffer is not None else None
+        return seen if found is None or found.size > seen.size else found
+
+    def look_again(self, kernel: Kernel) -> None:
+        """Take note of how a kernel sees arrays now."""
+        for x in (*kernel.reads, *kernel.writes):
+            if x.buffer is not None and x.buffer in self._open:
+                self._open[x.buffer].views.add(x)
+
+    def decide(self, target: Strided, axis: int, padded: bool) -> None:
+        """Let the elements of what is written as `target` be neighbours along `axis`.
+
+        Parameters
+        ----------
+        target : Strided
+            How it is written; nothing happens if its layout is not open.
+        axis : int
+            An axis of `target`; negative: as it is.
+        padded : bool
+            Whether rows begin at a new line of the cache each.
+        """
+        if target.buffer is None:
+            return
+        found = self._open.pop(target.buffer, None)
+        if found is None or axis < 0 or target.size == 0:
+            return
+        moved = _laid_out(target, axis, padded)
+        known: dict[Strided, Strided] = {}
+        for x in found.views:
+            through = reindex(x, target)
+            seen = None if through is None else through(moved)
+            if seen is None:
+                return
+            known[x] = seen
+        self._wholes[target.buffer] = moved
+        target.buffer.nbytes = _extent(moved) * target.dtype.itemsize
+        for kernel in found.kernels:
+            kernel.see(known)
+
+
+def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
+    """Return `target` with strides that have `axis` last."""
+    order = sorted(range(len(target.shape)), key=lambda i: (i != axis, abs(target.strides[i])))
+    strides = [0] * len(order)
+    step, size = 1, target.dtype.itemsize
+    for place, i in enumerate(order):
+        strides[i] = step
+        step *= target.shape[i]
+        if place == 0 and padded and target.size > target.shape[i]:
+            step = -(-step * size // _LINE) * _LINE // size
+            if step * size % _UNEVEN == 0:
+                step += _LINE // size
+    return replace(target, strides=tuple(strides))
+
+
+def _fills(x: Strided) -> bool:
+    """Tell whether a view is its whole buffer, with the axes in any order."""
+    order = sorted(range(len(x.shape)), key=lambda i: -x.strides[i])
+    return x.with_axes([x.shape[i] for i in order], [x.strides[i] for i in order]).whole
+
+
+def _extent(x: Strided) -> int:
+    return 1 + sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True))
+
+
+def _majority(kernel: Kernel, layouts: _Layouts) -> int:
+    """Return the axis along which most of what a kernel reads is contiguous, or -1."""
+    votes: dict[int, int] = defaultdict(int)
+    rank = len(kernel.shape)
+    for x in leaves(kernel.roots):
+        if layouts.is_open(x) or x.buffer is None:
+            continue
+        for axis in range(rank):
+            if x.strides[axis] == 1 and x.shape[axis] > 1:
+                votes[axis] += math.prod(x.shape)
+    return max(votes, key=lambda axis: votes[axis], default=-1)
+
+
+def _orient(kernel: Product, layouts: _Layouts) -> None:
+    """Choose the axes of rows and columns that cost least, copies included."""
+    rank = len(kernel.shape)
+    best: tuple[float, int, int] = (_cost(kernel, rank - 2, rank - 1, layouts), rank - 2, rank - 1)
+    for rows in range(rank):
+        for columns in range(rank):
+            x, y = kernel.x.strides, kernel.y.strides
+            fits = not (x[columns] or y[rows]) or not (y[columns] or x[rows])
+            if rows != columns and fits:
+                best = min(best, (_cost(kernel, rows, columns, layouts), rows, columns))
+    if best[1:] != (rank - 2, rank - 1):
+        kernel.orient(*best[1:])
+        layouts.look_again(kernel)
+
+
+def _cost(kernel: Product, rows: int, columns: int, layouts: _Layouts) -> float:
+    """Return about how many cycles a product takes in some orientation, copies included."""
+    lengths = kernel.shape[rows], kernel.shape[columns]
+    tiles = math.prod(kernel.shape) // max(1, math.prod(lengths)) * math.prod(kernel.inner)
+    total = tiles * cycles(tile(kernel.machine, kernel.x.dtype, *lengths))
+    factor = kernel.y if kernel.x.strides[columns] == 0 else kernel.x
+    if factor.strides[columns] != 1 and lengths[1] > 1:
+        copy = _source(factor, columns, layouts)
+        total += _SCATTER * tiles * lengths[1] if copy is None else _COPY * copy.array.size
+    for x in (*kernel.writes, *leaves(store.value for store in kernel.stores)):
+        if not layouts.is_open(x) and x.strides[columns] not in {0, 1} and lengths[1] > 1:
+            total += _SCATTER * x.size
+    return total
+
+
+class _Source(NamedTuple):
+    """An array, the axis of it that columns walk step by step, and how a factor looks at it."""
+
+    array: Strided
+    axis: int
+    seen: Reindex
+
+
+def _source(factor: Strided, columns: int, layouts: _Layouts) -> _Source | None:
+    """Return what to copy so that the columns of a factor are side by side, if that can be."""
+    array = layouts.whole(factor)
+    seen = reindex(factor, array)
+    if seen is None or len(seen.parts[columns]) != 1 or seen.parts[columns][0].step != 1:
+        return None
+    return _Source(array, seen.parts[columns][0].axis, seen)
+
+
+def _packed(kernel: Product, layouts: _Layouts, copies: _Copies) -> Iterable[Kernel]:
+    """Yield the copy of the second factor that a product needs, if it needs one."""
+    y, columns = kernel.y, len(kernel.shape) - 1
+    if kernel.panels or y.strides[columns] == 1 or y.shape[columns] <= 1 or y.size == 0:
+        return
+    found = _source(y, columns, layouts)
+    if found is None:
+        return
+    key = found.array, found.axis
+    if key not in copies:
+        target = _laid_out(dense(Buffer(0), found.array.shape, y.dtype), found.axis, True)
+        assert target.buffer is not None
+        target.buffer.nbytes = _extent(target) * target.dtype.itemsize
+        copies[key] = target
+        yield Map(target.shape, [Store(target, found.array)], ["copy"])
+    seen = found.seen(copies[key])
+    if seen is not None:
+        kernel.y = seen

@@ -1,0 +1,206 @@
+"""Where each buffer lives: in an output, in place of an input, or somewhere in one arena."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from wengert.compile.emit.arrays import Buffer, Strided, dense
+from wengert.compile.emit.layout import ALIGNMENT
+from wengert.compile.kernels.kernel import Kernel, Store
+from wengert.compile.kernels.map import Map
+from wengert.compile.lowering.lower import Program
+from wengert.compile.lowering.phases import Phase, schedule
+
+
+@dataclass(slots=True)
+class Lifetime:
+    """The kernels, by place, that first write, first touch and last read a buffer."""
+
+    first: int
+    last_read: int
+    last: int
+
+
+def lifetimes(
+    kernels: Iterable[Kernel],
+    results: Iterable[Strided] = (),
+    times: Sequence[int] | None = None,
+) -> dict[Buffer, Lifetime]:
+    """Return the lifetime of each buffer; results are read after the last kernel.
+
+    `times`: when each kernel runs; otherwise one after the other.
+    """
+    table: dict[Buffer, Lifetime] = {}
+
+    def touch(array: Strided, place: int, read: bool) -> None:
+        if array.buffer is not None:
+            life = table.setdefault(array.buffer, Lifetime(place, -1, place))
+            life.last = place
+            if read:
+                life.last_read = place
+
+    place = -1
+    for number, kernel in enumerate(kernels):
+        place = number if times is None else times[number]
+        for x in kernel.reads:
+            touch(x, place, True)
+        for x in kernel.writes:
+            touch(x, place, False)
+    for x in results:
+        touch(x, place + 1, True)
+    return table
+
+
+def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
+    """Decide where every buffer lives, and the size of the arena.
+
+    Parameters
+    ----------
+    program : Program
+        Its kernels are changed: copies that turn out to be needless are dropped, copies into
+        outputs are added.
+    aliases : mapping of int to int
+        The outputs that take over the memory of an input.
+    """
+    _drop_copies(program)
+    _place_outputs(program, aliases)
+    program.phases = schedule([k for k in program.kernels if any(x.size for x in k.writes)])
+    program.kernels[:] = [k for phase in program.phases for c in phase for _, k in c.kernels]
+    program.arena_bytes = _assign_offsets(program)
+
+
+def _drop_copies(program: Program) -> None:
+    """Let a copy of what nobody reads later be the thing itself."""
+    table = lifetimes(program.kernels, program.results)
+    kept = []
+    for place, kernel in enumerate(program.kernels):
+        if isinstance(kernel, Map) and _is_whole_copy(kernel):
+            ((target_view, value),) = kernel.stores
+            assert isinstance(value, Strided)
+            source, target = value.buffer, target_view.buffer
+            assert source is not None
+            assert target is not None
+            mine, other = table[source], table[target]
+            if source.place == "arena" and mine.last == place == other.first:
+                target.merge_into(source)
+                table[source] = Lifetime(mine.first, other.last_read, other.last)
+                continue
+        kept.append(kernel)
+    program.kernels[:] = kept
+
+
+def _is_whole_copy(kernel: Map) -> bool:
+    if len(kernel.stores) != 1:
+        return False
+    ((target, value),) = kernel.stores
+    return (
+        isinstance(value, Strided)
+        and target.whole
+        and value.whole
+        and value.buffer is not target.buffer
+    )
+
+
+def _place_outputs(program: Program, aliases: Mapping[int, int]) -> None:
+    """Let results be made where they belong, or copy them there at the end."""
+    table = lifetimes(program.kernels, program.results)
+    taken: set[Buffer] = set()
+    late: list[tuple[Strided, Strided]] = []
+    for output, result in enumerate(program.results):
+        buffer = result.buffer
+        movable = buffer is not None and buffer.place == "arena" and buffer not in taken
+        if output in aliases:
+            target = program.inputs[aliases[output]]
+            fits = movable and _may_overwrite(program.kernels, table, target, result)
+        else:
+            slot = len(program.inputs) + output
+            nbytes = result.size * result.dtype.itemsize
+            target = dense(Buffer(nbytes, slot), result.shape, result.dtype)
+            fits = True
+        if buffer is not None and buffer is target.buffer and result.whole:
+            continue
+        if fits and movable and result.whole and result.size:
+            assert buffer is not None
+            assert target.buffer is not None
+            buffer.place, buffer.slot = "table", target.buffer.slot
+            taken.add(buffer)
+        elif result.size:
+            late.append((target, result))
+    _copy_results(program, late)
+
+
+def _may_overwrite(
+    kernels: list[Kernel], table: dict[Buffer, Lifetime], target: Strided, result: Strided
+) -> bool:
+    """Tell whether `result` can be made in the memory of the input `target`.
+
+    It can if the input is not read after the kernel that makes the result, and that kernel reads
+    each element of it, if at all, just before it writes the same place.
+    """
+    assert target.buffer is not None
+    assert result.buffer is not None
+    old = table.get(target.buffer)
+    if old is None:
+        return True
+    made = table[result.buffer].first
+    if old.last < made:
+        return True
+    if old.last > made:
+        return False
+    (view,) = (x for x in kernels[made].writes if x.buffer is result.buffer)
+    return kernels[made].may_overwrite(target.buffer, view)
+
+
+def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None:
+    """Copy results to their targets; first save those that stand in memory to be overwritten."""
+    overwritten = {target.buffer for target, _ in late}
+    saved = []
+    for target, result in late:
+        source = result
+        if result.buffer in overwritten:
+            source = dense(Buffer(result.size * result.dtype.itemsize), result.shape, result.dtype)
+            program.kernels.append(Map(source.shape, [Store(source, result)], ["copy"]))
+        saved.append((target, source))
+    for target, source in saved:
+        program.kernels.append(Map(target.shape, [Store(target, source)], ["copy"]))
+
+
+def _assign_offsets(program: Program) -> int:
+    """Place the buffers of the arena, greatest first, each at the lowest offset that is free."""
+    table = lifetimes(program.kernels, times=_times(program.phases))
+    waiting = [b for b in table if b.place == "arena" and b.nbytes]
+    waiting.sort(key=lambda b: (-b.nbytes, table[b].first))
+    placed: list[Buffer] = []
+    total = 0
+    for buffer in waiting:
+        life = table[buffer]
+        offset = 0
+        for other in placed:
+            seen = table[other]
+            if seen.first > life.last or life.first > seen.last:
+                continue
+            if offset + buffer.nbytes <= other.offset:
+                break
+            offset = max(offset, _aligned(other.offset + other.nbytes))
+        buffer.offset = offset
+        total = max(total, offset + _aligned(buffer.nbytes))
+        insort(placed, buffer, key=lambda b: b.offset)
+    return total
+
+
+def _times(phases: Sequence[Phase]) -> list[int]:
+    """Return when each kernel runs: all kernels of a phase that is shared run at one time."""
+    times: list[int] = []
+    now = 0
+    for phase in phases:
+        count = sum(len(chain.kernels) for chain in phase)
+        alone = len(phase) == 1 and phase[0].grid is None
+        times += range(now, now + count) if alone else [now] * count
+        now += count
+    return times
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT

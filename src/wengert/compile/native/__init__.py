@@ -1,0 +1,1 @@
+"""From kernels to machine code that runs, on one thread or on several."""

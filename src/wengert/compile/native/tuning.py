@@ -1,0 +1,161 @@
+"""The code that finds out, while a program runs, whether helping threads are worth it.
+
+Whether two threads are quicker than one depends on the machine and on what else runs on it: on
+some, the processors are so far apart that a step of a hundred microseconds takes longer on two. So
+now and then some calls are trials: blocks of calls on one thread, and of calls on all, take turns,
+and are timed. The calls after that take what was quicker. Steps of a few microseconds are left
+alone for good. No result depends on any of this.
+"""
+
+from __future__ import annotations
+
+from wengert.compile.emit import layout
+from wengert.compile.emit.ir import Module
+from wengert.compile.emit.llvm import clock
+
+BLOCK = 16
+"""Calls of a block. The first half is not timed: helpers take some time to come, and to leave."""
+
+TRIALS = 8 * BLOCK
+"""Trial calls in a row."""
+
+SHORT = 10_000
+"""Nanoseconds of a call, on one thread, that are not shared."""
+
+AGAIN = 3_000_000_000
+"""Nanoseconds of calls until the next trials."""
+
+NEVER = 1 << 62
+"""Of calls left until the next trials: none."""
+
+
+def add_tuning(module: Module) -> None:
+    """Add ``tuned(control)``, which carries out a call by ``go(control)``, to the module."""
+    arguments, first, second = clock()
+    kinds = [argument.split()[0] for argument in arguments.split(", ")]
+    module.declare("wengert_clock", "i32", kinds)
+    module.declare("llvm.smin.i64", "i64", ("i64", "i64"))
+    module.add_text("now", _NOW.format(arguments=arguments, first=first, second=second))
+    numbers = {
+        "left": layout.LEFT,
+        "spent": layout.SPENT,
+        "quickest": layout.QUICKEST,
+        "most": layout.MOST,
+        "wanted": layout.WANTED,
+        "block": BLOCK,
+        "half": BLOCK // 2,
+        "within": BLOCK - 1,
+        "trials": TRIALS,
+        "short": SHORT * (BLOCK // 2),
+        "again": AGAIN * (TRIALS // 4),
+        "never": NEVER,
+    }
+    module.add_text("tuned", _TUNED.format(**numbers))
+    module.add_text("learn", _LEARN.format(**numbers))
+
+
+_NOW = """define internal i64 @now() #0 {{
+  %time = alloca [2 x i64]
+  store [2 x i64] zeroinitializer, ptr %time
+  %ignored = call i32 @wengert_clock({arguments})
+  %first = load i64, ptr %time
+  %other = getelementptr i8, ptr %time, i64 8
+  %second = load i64, ptr %other
+  %large = mul i64 %first, {first}
+  %small = mul i64 %second, {second}
+  %sum = add i64 %large, %small
+  ret i64 %sum
+}}"""
+
+_TUNED = """define internal void @tuned(ptr %control) #0 {{
+entry:
+  %cell = getelementptr i8, ptr %control, i64 {left}
+  %left = load i64, ptr %cell
+  %trial = icmp slt i64 %left, 0
+  br i1 %trial, label %try, label %plain
+plain:
+  %fewer = sub i64 %left, 1
+  %last = icmp eq i64 %left, 0
+  %next = select i1 %last, i64 -{trials}, i64 %fewer
+  store i64 %next, ptr %cell
+  call void @go(ptr %control)
+  ret void
+try:
+  %number = add i64 %left, {trials}
+  %first = icmp eq i64 %number, 0
+  br i1 %first, label %clear, label %choose
+clear:
+  %one = getelementptr i8, ptr %control, i64 {spent}
+  store [2 x i64] zeroinitializer, ptr %one
+  %quickest = getelementptr i8, ptr %control, i64 {quickest}
+  store i64 {never}, ptr %quickest
+  br label %choose
+choose:
+  %blocks = udiv i64 %number, {block}
+  %shared = and i64 %blocks, 1
+  %cell2 = getelementptr i8, ptr %control, i64 {most}
+  %most = load i64, ptr %cell2
+  %some = mul i64 %shared, %most
+  %wanted = getelementptr i8, ptr %control, i64 {wanted}
+  store atomic i64 %some, ptr %wanted release, align 8
+  %before = call i64 @now()
+  call void @go(ptr %control)
+  %after = call i64 @now()
+  %spent = sub i64 %after, %before
+  call void @learn(ptr %control, i64 %number, i64 %shared, i64 %spent)
+  ret void
+}}"""
+
+_LEARN = """define internal void @learn(ptr %control, i64 %number, i64 %shared, i64 %spent) #0 {{
+entry:
+  %left = getelementptr i8, ptr %control, i64 {left}
+  %one = getelementptr i8, ptr %control, i64 {spent}
+  %all = getelementptr i64, ptr %one, i64 1
+  %following = add i64 %number, 1
+  %more = sub i64 %following, {trials}
+  store i64 %more, ptr %left
+  %within = and i64 %number, {within}
+  %counted = icmp sge i64 %within, {half}
+  br i1 %counted, label %count, label %look
+count:
+  %quickest = getelementptr i8, ptr %control, i64 {quickest}
+  %old = load i64, ptr %quickest
+  %new = call i64 @llvm.smin.i64(i64 %old, i64 %spent)
+  store i64 %new, ptr %quickest
+  %bound = shl i64 %new, 3
+  %some = call i64 @llvm.smin.i64(i64 %spent, i64 %bound)
+  %cell = getelementptr i64, ptr %one, i64 %shared
+  %sum = load i64, ptr %cell
+  %total = add i64 %sum, %some
+  store i64 %total, ptr %cell
+  br label %look
+look:
+  %alone = load i64, ptr %one
+  %together = load i64, ptr %all
+  %first = icmp eq i64 %following, {block}
+  %little = icmp slt i64 %alone, {short}
+  %give = and i1 %first, %little
+  br i1 %give, label %leave, label %ask
+leave:
+  store i64 {never}, ptr %left
+  ret void
+ask:
+  %over = icmp eq i64 %following, {trials}
+  br i1 %over, label %decide, label %end
+decide:
+  %mine = mul i64 %together, 20
+  %theirs = mul i64 %alone, 19
+  %better = icmp slt i64 %mine, %theirs
+  %cell2 = getelementptr i8, ptr %control, i64 {most}
+  %most = load i64, ptr %cell2
+  %chosen = select i1 %better, i64 %most, i64 0
+  %wanted = getelementptr i8, ptr %control, i64 {wanted}
+  store atomic i64 %chosen, ptr %wanted release, align 8
+  %least = call i64 @llvm.smin.i64(i64 %alone, i64 %together)
+  %divisor = add i64 %least, 1
+  %calls = udiv i64 {again}, %divisor
+  store i64 %calls, ptr %left
+  ret void
+end:
+  ret void
+}}"""

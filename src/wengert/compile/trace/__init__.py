@@ -1,0 +1,1 @@
+"""What a function takes, reaches, keeps and stores while it is traced."""

@@ -1,0 +1,191 @@
+"""Reductions and matrix products of all shapes: how exact they are, and always the same bits."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wengert
+from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
+from wengert.compile.emit.machine import Machine
+from wengert.compile.kernels import panels
+from wengert.compile.native import translate
+
+RNG = np.random.default_rng(11)
+MACHINES = (
+    Machine(16, 16, False, False),
+    Machine(16, 32, True, False),
+    Machine(32, 16, True, False),
+    Machine(64, 32, True, True),
+)
+floats = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+
+
+def shared_and_whole(graph, inputs, monkeypatch):
+    """Return the outputs, which must not depend on how the work is cut and shared."""
+    whole = compiled(graph, inputs)
+    with monkeypatch.context() as patch:
+        shared_finely(patch)
+        same_bits(compiled(graph, inputs, threads=2), whole)
+    return whole
+
+
+@floats
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((1,), 0),
+        ((15,), 0),
+        ((16,), 0),
+        ((1023,), 0),
+        ((1024,), 0),
+        ((1025,), 0),
+        ((200_003,), 0),
+        ((3, 5000), 1),
+        ((5000, 3), 0),
+        ((5000, 33), 0),
+        ((70, 3, 90), (0, 2)),
+        ((7, 2000, 5), 1),
+        ((40, 50, 60), None),
+        ((2, 3, 4, 5), (1, 3)),
+    ],
+)
+def test_sums_are_as_exact_as_their_tree_is_deep(shape, axis, dtype, monkeypatch):
+    x = RNG.standard_normal(shape).astype(dtype)
+    graph = graph_of(lambda v: (F.sum(v, axis=axis), F.max(v, axis=axis)), x)
+    total, top = shared_and_whole(graph, [x], monkeypatch)
+    np.testing.assert_array_equal(top, np.max(x, axis=axis))
+    wide = x.astype(np.longdouble)
+    # At most 1024 terms are added one after the other, and that at most three times over.
+    depth = min(x.size // max(total.size, 1), 1100)
+    bound = depth * np.finfo(dtype).eps * np.abs(wide).sum(axis=axis)
+    assert np.all(np.abs(total - wide.sum(axis=axis)) <= bound)
+
+
+def test_sums_of_a_transposed_array(monkeypatch):
+    x = RNG.standard_normal((50, 40, 30))
+
+    def f(v):
+        turned = F.permute_dims(v, (2, 0, 1))
+        return F.sum(turned, axis=0), F.sum(turned, axis=(0, 2)), F.argmax(turned, axis=1)
+
+    found = shared_and_whole(graph_of(f, x), [x], monkeypatch)
+    turned = x.transpose(2, 0, 1)
+    np.testing.assert_allclose(found[0], turned.sum(axis=0), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(found[1], turned.sum(axis=(0, 2)), rtol=1e-11, atol=1e-12)
+    np.testing.assert_array_equal(found[2], turned.argmax(axis=1))
+
+
+def test_the_place_of_a_maximum_among_many(monkeypatch):
+    x = RNG.integers(0, 50, (3, 4000)).astype(np.float64)
+    graph = graph_of(lambda v: (F.argmax(v, axis=1), F.argmin(v), F.argmax(v, axis=0)), x)
+    rows, least, columns = shared_and_whole(graph, [x], monkeypatch)
+    np.testing.assert_array_equal(rows, x.argmax(axis=1))
+    np.testing.assert_array_equal(least, x.argmin())
+    np.testing.assert_array_equal(columns, x.argmax(axis=0))
+
+
+def check_product(x, y, z):
+    """Check a product against the bound for sums of products in any order."""
+    depth, eps = x.shape[-1], np.finfo(x.dtype).eps
+    wanted = x.astype(np.longdouble) @ y.astype(np.longdouble)
+    bound = (depth + 1) * eps * (np.abs(x).astype(np.longdouble) @ np.abs(y))
+    assert np.all(np.abs(z - wanted) <= bound)
+
+
+@floats
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m.vector_bytes}x{m.registers}")
+def test_products_of_all_shapes(machine, dtype, monkeypatch):
+    monkeypatch.setattr(translate, "machine", lambda: machine)
+    shapes = itertools.product((4, 6, 12, 13, 29), (1, 2, 31), (4, 8, 10, 16, 33, 70))
+    cases = [*shapes, (1, 40, 50), (50, 40, 1), (3, 7, 64), (2, 0, 5), (5, 0, 8)]
+    xs = [RNG.standard_normal((m, k)).astype(dtype) for m, k, _ in cases]
+    ys = [RNG.standard_normal((k, n)).astype(dtype) for _, k, n in cases]
+
+    def f(*operands):
+        pairs = zip(operands[: len(cases)], operands[len(cases) :], strict=True)
+        return tuple(F.matmul(x, y) for x, y in pairs)
+
+    graph = graph_of(f, *xs, *ys)
+    for x, y, z in zip(xs, ys, compiled(graph, [*xs, *ys]), strict=True):
+        check_product(x, y, z)
+
+
+def test_every_cut_and_tile_gives_the_same_bits(monkeypatch):
+    x, y = RNG.standard_normal((130, 75)), RNG.standard_normal((75, 90))
+    graph = graph_of(F.matmul, x, y)
+    (wanted,) = shared_and_whole(graph, [x, y], monkeypatch)
+    check_product(x, y, wanted)
+    for machine in MACHINES[1:]:
+        monkeypatch.setattr(translate, "machine", lambda machine=machine: machine)
+        same_bits(compiled(graph, [x, y]), compiled(graph, [x, y], threads=2))
+    found = []
+    for registers, nbytes in itertools.product((4, 13, 32), (16, 32, 64)):
+        fused = Machine(nbytes, registers, True, False)
+        monkeypatch.setattr(translate, "machine", lambda fused=fused: fused)
+        found.append(compiled(graph, [x, y]))
+    for other in found[1:]:
+        same_bits(other, found[0])
+
+
+@floats
+@pytest.mark.parametrize("turned", ["", "x", "y", "xy"])
+@pytest.mark.parametrize("shape", [(70, 75, 90), (65, 40, 33), (131, 200, 16), (20, 1, 40)])
+def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
+    rows, inner, columns = shape
+    x = RNG.standard_normal((inner, rows) if "x" in turned else (rows, inner)).astype(dtype)
+    y = RNG.standard_normal((columns, inner) if "y" in turned else (inner, columns)).astype(dtype)
+
+    def f(x, y):
+        left = F.permute_dims(x, (1, 0)) if "x" in turned else x
+        right = F.permute_dims(y, (1, 0)) if "y" in turned else y
+        return F.tanh(F.matmul(left, right))
+
+    graph = graph_of(f, x, y)
+    found = []
+    for nbytes, sums, least in ((0, 0, 1 << 40), (1 << 20, 1 << 15, 1), (4096, 1 << 15, 1)):
+        # As they are; in one panel each; in many, with sums that are kept aside.
+        monkeypatch.setattr(panels, "ROWS", least)
+        monkeypatch.setattr(panels, "FAR", 0)
+        monkeypatch.setattr(panels, "PANEL", nbytes)
+        monkeypatch.setattr(panels, "SUMS", sums)
+        found.append(shared_and_whole(graph, [x, y], monkeypatch))
+    same_bits(found[1], found[0])
+    same_bits(found[2], found[0])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "nab,nbc->nac",
+        "abn,bcn->nca",
+        "ab,cb->ca",
+        "nab,bcd->ndca",
+        "abc,abc->b",
+        "ab,b->a",
+        "a,ab->b",
+    ],
+)
+def test_contractions_of_permuted_operands(spec, monkeypatch):
+    lengths = dict(zip("abcdn", (9, 11, 8, 5, 3), strict=True))
+    left, right = spec.split("->")[0].split(",")
+    x, y = (RNG.standard_normal([lengths[a] for a in labels]) for labels in (left, right))
+    graph = graph_of(lambda v, w: F.contract(spec, v, w), x, y)
+    (found,) = shared_and_whole(graph, [x, y], monkeypatch)
+    np.testing.assert_allclose(found, np.einsum(spec, x, y), rtol=1e-11, atol=1e-12)
+
+
+def test_only_one_module_imports_llvmlite():
+    folder = Path(wengert.__file__).parent
+    users = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "llvmlite" for name in names):
+                users.add(path.relative_to(folder).as_posix())
+    assert users == {"compile/emit/llvm.py"}

@@ -1,0 +1,191 @@
+"""Phases: few of them, and nothing in one of them that waits for, or disturbs, something else."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import wengert as wg
+from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
+from tests.compile.test_random_graphs import programs
+from tests.compile.test_training_steps import Training, adam, sgd
+from wengert.compile.emit.arrays import Buffer, dense
+from wengert.compile.emit.llvm import machine
+from wengert.compile.lowering.narrow import Access, accesses, aligned, narrowed, place_of, steps
+from wengert.compile.lowering.phases import schedule
+from wengert.compile.lowering.pipeline import prepare
+
+RNG = np.random.default_rng(11)
+
+
+def places(view, move=0):
+    """Return the addresses of all bytes of a view: memory and place in it."""
+    offsets = np.array([view.offset])
+    for n, s in zip(view.shape, view.strides, strict=True):
+        offsets = (offsets[:, None] + np.arange(n) * s).ravel()
+    home = view.base.home
+    first = home.offset if home.place == "arena" else 0
+    start = offsets * view.dtype.itemsize + first + move
+    memory = "arena" if home.place == "arena" else home.slot
+    return {(memory, b) for a in start.tolist() for b in range(a, a + view.dtype.itemsize)}
+
+
+def touched(kernel, moves, by):
+    """Return what is read and what is written by a kernel that is moved `by` places."""
+    read, written = set(), set()
+    for x, _, is_written in accesses(kernel, -1):
+        found = places(x, moves.get(place_of(x), 0) * by)
+        (written if is_written else read).update(found)
+    return read, written
+
+
+def items(chain):
+    """Yield what each work item of a chain reads and writes: (read, written)."""
+    grid = chain.grid
+    if len(chain.kernels) == 1 or grid is None:
+        parts = [[(kernel, {}, 0) for _, kernel in chain.kernels]]
+    else:
+        parts = []
+        for start in range(0, grid.length, grid.step):
+            length = min(grid.step, grid.length - start)
+            cuts = zip(chain.kernels, chain.cuts[0].axes, strict=True)
+            parts.append([(narrowed(k, a, length), steps(k, a), start) for (_, k), a in cuts])
+    for part in parts:
+        sets = [touched(*entry) for entry in part]
+        yield set().union(*(r for r, _ in sets)), set().union(*(w for _, w in sets))
+
+
+def check(program):
+    """Assert that no item of a phase touches what another item of it writes."""
+    count = 0
+    for phase in program.phases:
+        found = [item for chain in phase for item in items(chain)]
+        for (read, written), (other_read, other_written) in itertools.combinations(found, 2):
+            assert not written & (other_read | other_written)
+            assert not other_written & read
+        count += len(found)
+    return count
+
+
+def test_no_item_of_a_phase_touches_what_another_writes(monkeypatch):
+    shared_finely(monkeypatch)
+    shared = []
+
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(programs())
+    def examine(program):
+        graph, _, aliases = program
+        lowered = prepare(graph, aliases, machine())
+        shared.append(check(lowered) > len(lowered.phases))
+
+    examine()
+    assert sum(shared) > len(shared) / 2
+
+
+@pytest.mark.parametrize("optimizer", [sgd, adam])
+def test_no_item_of_a_training_step_touches_what_another_writes(optimizer, monkeypatch):
+    shared_finely(monkeypatch)
+    training = Training(F.relu, "cross_entropy", optimizer, np.float32)
+    program = prepare(training.graph, training.aliases, machine())
+    assert check(program) > len(program.phases)
+
+
+def test_the_bits_of_random_graphs_do_not_depend_on_the_number_of_threads(monkeypatch):
+    shared_finely(monkeypatch)
+    monkeypatch.setenv("WENGERT_CACHE", "0")
+
+    @settings(
+        max_examples=25,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(programs())
+    def examine(program):
+        graph, inputs, aliases = program
+        names = {f"o{output}": source for output, source in aliases.items()}
+        one = compiled(graph, inputs, 1, **names)
+        for threads in (2, 3, 4):
+            same_bits(compiled(graph, inputs, threads, **names), one)
+
+    examine()
+
+
+def training_step(widths, batch, loss):
+    """Return the program of a step of gradient descent."""
+    layers = []
+    for n, m in itertools.pairwise(widths):
+        layers += [wg.nn.Linear(n, m), wg.nn.ReLU()]
+    model = wg.nn.Sequential(*layers[:-1])
+    optimizer = wg.optim.SGD(model.parameters(), lr=0.1)
+
+    @wg.compile
+    def step(x, y):
+        value = loss(model(x), y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value
+
+    x = wg.tensor(RNG.standard_normal((batch, widths[0])).astype(np.float32))
+    y = wg.tensor(RNG.standard_normal((batch, widths[-1])).astype(np.float32))
+    if loss is wg.cross_entropy:
+        y = wg.tensor(RNG.integers(0, widths[-1], batch))
+    return step.plan(x, y)
+
+
+def test_a_training_step_needs_few_phases_however_many_layers_it_has():
+    few, many = (128, 256, 128, 10), (64,) * 15 + (10,)
+    assert training_step(few, 128, wg.mse_loss).phases <= 3
+    assert training_step(many, 128, wg.mse_loss).phases <= 3
+    assert training_step(few, 128, wg.cross_entropy).phases <= 4
+    assert training_step(many, 128, wg.cross_entropy).phases <= 5
+
+
+def test_small_programs_have_one_phase():
+    assert training_step((2, 2, 2), 1, wg.mse_loss).phases == 1
+
+
+def test_elementwise_chains_share_a_phase_and_transposes_do_not():
+    x = RNG.standard_normal((600, 600))
+
+    def chain(x):
+        return F.tanh(x - F.sum(x, axis=1, keepdims=True))
+
+    program = prepare(graph_of(chain, x), {}, machine())
+    assert len(program.kernels) == 2
+    assert len(program.phases) == 1
+
+    def across(x):
+        y = F.sum(x, axis=1, keepdims=True)
+        return F.tanh(x - y * F.permute_dims(y, (1, 0)))
+
+    program = prepare(graph_of(across, x), {}, machine())
+    assert len(program.phases) == 2
+
+
+def test_what_is_read_must_be_what_the_same_chunk_wrote():
+    wide = dense(Buffer(8 * 64 * 64), (64, 64), np.dtype(np.float64))
+
+    def view(shape, strides, offset, axis, written=False):
+        return Access(wide.with_axes(shape, strides, offset), axis, written)
+
+    target = view((64, 64), (64, 1), 0, 0, True)
+    assert aligned(target, view((64, 64), (64, 1), 0, 0))
+    assert aligned(target, view((64, 64), (1, 64), 0, 1))
+    assert aligned(target, view((64, 32), (64, 2), 1, 0))
+    assert not aligned(target, view((64, 64), (64, 1), 0, 1))
+    assert not aligned(target, view((64, 64), (1, 64), 0, 0))
+    assert not aligned(target, view((64, 64), (64, 0), 64, 0))
+    assert not aligned(target, view((64, 64), (-64, 1), 63 * 64, 0))
+    assert not aligned(target, view((64, 64), (0, 1), 0, 0))
+    columns = view((64, 64), (64, 1), 0, 1, True)
+    assert aligned(columns, view((64, 64), (1, 64), 0, 0))
+    assert not aligned(columns, view((63, 64), (64, 1), 1, 1))
+
+
+def test_a_program_without_kernels_has_no_phases():
+    assert schedule([]) == []

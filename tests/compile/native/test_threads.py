@@ -1,0 +1,383 @@
+"""Threads: one set of bits for any number of them, and no call that waits for ever."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wengert as wg
+from tests.compile.programs import F, graph_of, run, same_bits
+from wengert.compile.emit import layout
+from wengert.compile.native import executable as executable_module
+from wengert.compile.native import threads as pool
+from wengert.compile.native import tuning
+from wengert.compile.native.executable import compile_graph
+
+RNG = np.random.default_rng(5)
+
+
+def network():
+    """Return a graph that has work to share and work for one thread, and its inputs."""
+    x, w, v = (RNG.standard_normal(s).astype(np.float32) for s in ((200, 90), (90, 300), (300, 7)))
+
+    def f(x, w, v):
+        h = F.relu(F.matmul(x, w))
+        y = F.log_softmax(F.matmul(h, v), axis=1)
+        mean = F.sum(y) * 0.001
+        return mean, F.matmul(F.permute_dims(h, (1, 0)), y), F.sum(h, axis=0), F.tanh(w - mean)
+
+    return graph_of(f, x, w, v), [x, w, v]
+
+
+@pytest.fixture(scope="module")
+def case():
+    graph, inputs = network()
+    return graph, inputs, run(compile_graph(graph, {}), graph, inputs)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_the_bits_do_not_depend_on_the_number_of_threads(case, threads):
+    graph, inputs, wanted = case
+    executable = compile_graph(graph, {}, threads)
+    assert executable.threads == threads
+    for _ in range(200):
+        same_bits(run(executable, graph, inputs), wanted)
+
+
+def test_small_work_is_not_shared():
+    x = np.ones((3, 3))
+    assert compile_graph(graph_of(lambda x: F.tanh(x) + 1.0, x), {}, 2).threads == 1
+
+
+def test_helpers_that_never_come_are_not_waited_for(case, monkeypatch):
+    graph, inputs, wanted = case
+    monkeypatch.setattr(pool, "summon", lambda executable, count: None)
+    same_bits(run(compile_graph(graph, {}, 4), graph, inputs), wanted)
+
+
+def test_helpers_that_come_late_do_no_harm(case, monkeypatch):
+    graph, inputs, wanted = case
+    executable = compile_graph(graph, {}, 2)
+    monkeypatch.setattr(pool, "summon", lambda executable, count: None)
+    stop = threading.Event()
+
+    def disturb():
+        while not stop.is_set():
+            executable.assist(1)
+            time.sleep(0.0003)
+
+    helper = threading.Thread(target=disturb)
+    helper.start()
+    try:
+        for _ in range(300):
+            same_bits(run(executable, graph, inputs), wanted)
+    finally:
+        stop.set()
+        helper.join()
+
+
+def test_two_executables_share_the_helpers(case):
+    graph, inputs, wanted = case
+    both = [compile_graph(graph, {}, 2) for _ in range(2)]
+    failed = []
+
+    def work(executable):
+        try:
+            for _ in range(100):
+                same_bits(run(executable, graph, inputs), wanted)
+        except AssertionError as error:
+            failed.append(error)
+
+    workers = [threading.Thread(target=work, args=(e,)) for e in both]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failed
+
+
+def test_helpers_sleep_when_there_is_nothing_to_do(case):
+    graph, inputs, _ = case
+    executable = compile_graph(graph, {}, 2)
+    run(executable, graph, inputs)
+    for _ in range(500):
+        if executable._helpers[0] == 0:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_process_has_helpers_of_its_own(case):
+    graph, inputs, wanted = case
+    executable = compile_graph(graph, {}, 2)
+    run(executable, graph, inputs)
+    executable._control[0] = 1  # as if another thread were in a call when the process forks
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads is the point
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for _ in range(20):
+                same_bits(run(executable, graph, inputs), wanted)
+            names = [t.name for t in threading.enumerate()]
+            status = 0 if "wengert-helper-1" in names else 2
+        finally:
+            os._exit(status)
+    executable._control[0] = 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    same_bits(run(executable, graph, inputs), wanted)
+
+
+def script(code, timeout=240):
+    """Run Python code in a process of its own; return what it printed and its exit status."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"WENGERT_CACHE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    return done.stdout.strip(), done.returncode
+
+
+INTERRUPTED = """
+    import _thread, signal, threading, time
+    import numpy as np
+    from tests.compile.native.test_threads import network
+    from tests.compile.programs import run, same_bits
+    from wengert.compile.native.executable import compile_graph
+
+    graph, inputs = network()
+    wanted = run(compile_graph(graph, {}), graph, inputs)
+    executable = compile_graph(graph, {}, 2)
+    armed = done = False
+
+    def interrupt(number, frame):
+        global armed
+        if armed:  # one that comes too late does nothing, as does one that Python swallows
+            armed = False
+            raise KeyboardInterrupt
+
+    def disturb():
+        while not done:
+            time.sleep(0.002)
+            _thread.interrupt_main()
+
+    signal.signal(signal.SIGINT, interrupt)
+    other = threading.Thread(target=disturb)
+    other.start()
+    interrupted = calls = 0
+    while interrupted < 40:
+        try:
+            armed = True
+            while armed:
+                outputs = [np.empty(v.shape, v.dtype) for v in graph.outputs]
+                executable(inputs, outputs)
+                calls += 1
+        except KeyboardInterrupt:
+            pass
+        interrupted += 1
+        same_bits(run(executable, graph, inputs), wanted)
+    done = True
+    other.join()
+    print("interrupted", interrupted)
+"""
+
+
+def test_an_interrupt_leaves_everything_in_order():
+    assert script(INTERRUPTED) == ("interrupted 40", 0)
+
+
+ENDED = """
+    import threading
+    from tests.compile.native.test_threads import network
+    from tests.compile.programs import run
+    from wengert.compile.native.executable import compile_graph
+
+    graph, inputs = network()
+    executable = compile_graph(graph, {}, 3)
+
+    def work():
+        while True:
+            run(executable, graph, inputs)
+            ready.set()
+
+    ready = threading.Event()
+    threading.Thread(target=work, daemon=True).start()
+    ready.wait()
+    print("over", flush=True)
+"""
+
+
+def test_a_program_ends_while_threads_are_at_work():
+    assert script(ENDED) == ("over", 0)
+
+
+def test_helpers_end_with_the_program():
+    code = """
+        import threading
+        from tests.compile.native.test_threads import network
+        from tests.compile.programs import run
+        from wengert.compile.native import threads as pool
+        from wengert.compile.native.executable import compile_graph
+
+        graph, inputs = network()
+        executable = compile_graph(graph, {}, 3)
+        run(executable, graph, inputs)
+        helpers = [t for t in threading.enumerate() if t.name.startswith("wengert-helper")]
+        pool._end()
+        run(executable, graph, inputs)
+        print(len(helpers), any(t.is_alive() for t in helpers), len(pool._helpers))
+    """
+    assert script(code) == ("2 False 0", 0)
+
+
+def test_one_function_called_by_two_threads_is_refused_or_right(case):
+    graph, inputs, wanted = case
+    executable = compile_graph(graph, {}, 2)
+    outcomes = []
+
+    def work():
+        for _ in range(50):
+            given = [np.array(a) for a in inputs]
+            results = [np.ones(v.shape, v.dtype) for v in graph.outputs]
+            try:
+                executable(given, results)
+            except RuntimeError as error:
+                outcomes.append("running already" in str(error))
+                continue
+            same_bits(results, wanted)
+            outcomes.append(True)
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert outcomes == [True] * 150
+
+
+def test_trial_calls_choose_all_helpers_or_none_and_change_no_bit(case, monkeypatch):
+    graph, inputs, wanted = case
+    monkeypatch.setattr(executable_module, "available", lambda: 3)
+    executable = compile_graph(graph, {}, None)
+    assert executable.threads == 3
+    left = executable._control[layout.LEFT // 8 :]
+    seen = set()
+    for number in range(tuning.TRIALS):
+        if left[0] == tuning.NEVER:  # a machine on which this takes no time
+            return
+        assert left[0] == number - tuning.TRIALS
+        same_bits(run(executable, graph, inputs), wanted)
+        seen.add((number // tuning.BLOCK % 2, int(executable._wanted[0])))
+    assert seen - {(1, 0)} == {(0, 0), (1, 2)}  # the last call leaves what was chosen
+    assert executable._wanted[0] in {0, 2}
+    assert 0 < left[0] < tuning.NEVER
+
+
+def test_trials_come_again(case):
+    graph, inputs, _ = case
+    executable = compile_graph(graph, {}, None)
+    executable._control[layout.MOST // 8] = 1
+    executable._control[layout.LEFT // 8] = 1
+    run(executable, graph, inputs)
+    run(executable, graph, inputs)
+    assert executable._control[layout.LEFT // 8] == -tuning.TRIALS
+
+
+@pytest.mark.parametrize(("spent", "chosen"), [((1000, 900), 2), ((1000, 990), 0), ((1, 2), 0)])
+def test_helpers_must_be_worth_it(case, spent, chosen, monkeypatch):
+    graph, inputs, _ = case
+    monkeypatch.setattr(executable_module, "available", lambda: 3)
+    executable = compile_graph(graph, {}, None)
+    control = executable._control
+    control[layout.LEFT // 8] = -1
+    control[layout.QUICKEST // 8] = 0  # the call itself then counts for nothing
+    control[layout.SPENT // 8 : layout.SPENT // 8 + 2] = spent
+    run(executable, graph, inputs)
+    assert executable._wanted[0] == chosen
+
+
+def test_a_fixed_number_of_threads_is_never_tried_out(case):
+    graph, _, _ = case
+    executable = compile_graph(graph, {}, 2)
+    assert executable._wanted[0] == 1
+    assert executable._control[layout.LEFT // 8] == tuning.NEVER
+
+
+def test_the_environment_says_how_many_threads(monkeypatch):
+    for text, wanted in (("3", 3), ("1", 1), ("auto", None)):
+        monkeypatch.setenv("WENGERT_THREADS", text)
+        assert wg.compile(lambda x: x).threads == wanted
+    monkeypatch.delenv("WENGERT_THREADS")
+    assert wg.compile(lambda x: x).threads is None
+    monkeypatch.setenv("WENGERT_THREADS", "many")
+    with pytest.raises(ValueError, match="WENGERT_THREADS must be auto or a positive integer"):
+        wg.compile(lambda x: x)
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        wg.compile(lambda x: x, threads=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processors are chosen on Linux")
+def test_helpers_keep_away_from_the_processor_of_the_caller(case, monkeypatch):
+    graph, inputs, _ = case
+    allowed = os.sched_getaffinity(0)
+    here = min(allowed)
+    monkeypatch.setattr(pool, "_processor", lambda: here)
+    assert pool._others() == allowed - {here}
+    executable = compile_graph(graph, {}, 2)
+    run(executable, graph, inputs)
+    assert os.sched_getaffinity(0) == allowed
+
+
+NETS_RNG = np.random.default_rng(8)
+
+
+@pytest.mark.parametrize("loss", ["mse_loss", "cross_entropy"])
+@pytest.mark.parametrize("widths", [(784, 256, 128, 10), (32, 256, 256, 10), (64,) * 9 + (10,)])
+def test_steps_of_networks_have_the_same_bits_on_any_number_of_threads(widths, loss):
+    x = NETS_RNG.standard_normal((96, widths[0])).astype(np.float32)
+    y = NETS_RNG.standard_normal((96, widths[-1])).astype(np.float32)
+    y = NETS_RNG.integers(0, widths[-1], 96) if loss == "cross_entropy" else y
+    found = []
+    for threads in (1, 2, 3, 4):
+        wg.manual_seed(0)
+        layers = [part for n, m in pairwise(widths) for part in (wg.nn.Linear(n, m), wg.nn.Tanh())]
+        model = wg.nn.Sequential(*layers[:-1])
+        step = wg.compile(stepping(model, getattr(wg, loss)), threads=threads)
+        losses = [step(wg.tensor(x), wg.tensor(y)).item() for _ in range(4)]
+        found.append([np.array(losses), *(p.detach().numpy().copy() for p in model.parameters())])
+    for other in found[1:]:
+        same_bits(other, found[0])
+
+
+def stepping(model, loss):
+    """Return a training step."""
+    optimizer = wg.optim.Adam(model.parameters(), lr=0.01)
+
+    def step(x, y):
+        value = loss(model(x), y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value
+
+    return step
