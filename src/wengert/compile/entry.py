@@ -15,7 +15,7 @@ from wengert.compile.settings import SETTINGS
 from wengert.compile.trace.arguments import argument_array, contiguous, hooks_of
 from wengert.compile.trace.reach import Held
 from wengert.compile.trace.stores import Store
-from wengert.graph import sharing
+from wengert.graph import memory, sharing
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph, evaluate
 from wengert.graph.mode import THREAD
@@ -295,7 +295,7 @@ class Entry:
 
     def _outputs(self, inputs: Sequence[Array]) -> list[Array]:
         return [
-            inputs[self.donors[place]] if place in self.donors else np.empty(v.shape, v.dtype)
+            inputs[self.donors[place]] if place in self.donors else memory.empty(v.shape, v.dtype)
             for place, v in enumerate(self.graph.outputs)
         ]
 

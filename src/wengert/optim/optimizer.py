@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.graph import memory
 from wengert.graph.dtypes import INT64
 from wengert.graph.errors import DTypeError, TracerError
 from wengert.graph.mode import THREAD, recording
@@ -309,7 +310,7 @@ def _new_cell(key: str, param: Tensor) -> Tensor:
     """Return zeros like a parameter, or a step counter, an integer: steps have one graph."""
     counts = key == "step"
     shape, dtype = ((), INT64) if counts else (param.shape, param.dtype)
-    return Tensor(Variable(np.zeros(shape, dtype)))
+    return Tensor(Variable(memory.zeros(shape, dtype)))
 
 
 def advance(counter: Tensor) -> int | Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 
 from wengert.ad import reverse
 from wengert.ad.tape import record_tape
+from wengert.graph import memory
 from wengert.graph.bind import bind
 from wengert.graph.errors import ShapeError, TracerError
 from wengert.graph.mode import THREAD
@@ -113,8 +114,7 @@ def _apart(bar: Variable | None, given: set[int]) -> Variable:
     value = bar.value
     if value is None:
         return bar
-    flags = value.flags
-    if id(value) in given or not (flags.owndata and flags.c_contiguous):
+    if id(value) in given or not (memory.owns(value) and value.flags.c_contiguous):
         value = np.array(value, order="C")
         if bar.requires_grad:
             bar = bind(alias_p, (bar,))

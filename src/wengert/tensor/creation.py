@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wengert.ad.tape import close_off
-from wengert.graph import sharing
+from wengert.graph import memory, sharing
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import check_dtype
 from wengert.graph.errors import DTypeError
@@ -71,12 +71,12 @@ def tensor(data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = 
         data = data.detach() if dtype is None else data.detach().astype(dtype)
         variable = as_variable(data._read())
         if variable.value is not None:
-            variable = Variable(np.array(variable.value, order="C"))
+            variable = Variable(memory.copied(variable.value))
     else:
         if isinstance(data, list | tuple):
             data = _plain(data)
         chosen = None if dtype is None else check_dtype(dtype)
-        variable = Variable(np.array(array_of(data, chosen), order="C"))
+        variable = Variable(memory.copied(array_of(data, chosen)))
     made = Tensor(variable)
     if requires_grad:
         made._variable = leaf(made, variable)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wengert.graph import sharing
+from wengert.graph import memory, sharing
 from wengert.graph.bind import bind, bind_inplace
 from wengert.graph.dtypes import Array, DType, weak_dtype
 from wengert.graph.errors import ShapeError, TracerError
@@ -168,10 +168,10 @@ def assign(cell: Tensor, variable: Any) -> None:
         _check_leaf_change()
     if made.value is not None and sharing.shows(cell, current.value):
         del current
-        memory = own(cell)
-        np.copyto(memory, made.value)
+        buffer = own(cell)
+        np.copyto(buffer, made.value)
         made = bind(shape.alias_p, (made,)) if made.requires_grad else Variable(None)
-        made.value = memory
+        made.value = buffer
     _rebind(cell, made, is_leaf)
 
 
@@ -344,7 +344,7 @@ def _apart(variable: Variable) -> Variable:
     value = variable.value
     if value is None:
         return variable
-    if value.base is None and value.flags.writeable and not sharing.is_shared(value):
+    if memory.owns(value) and value.flags.writeable and not sharing.is_shared(value):
         return variable
     made = bind(shape.alias_p, (variable,)) if variable.requires_grad else Variable(value)
     made.value = np.array(value, order="C")
@@ -353,8 +353,7 @@ def _apart(variable: Variable) -> Variable:
 
 def _is_plain(value: Array) -> bool:
     """Tell whether an array may be written to and holds its own memory, in order."""
-    flags = value.flags
-    return flags.owndata and flags.carray
+    return memory.owns(value) and value.flags.carray
 
 
 class _Holder:

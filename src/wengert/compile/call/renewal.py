@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
-
 from wengert.ad.call import Refusal, Refused
 from wengert.compile.call.program import HEADER
+from wengert.graph import memory
 from wengert.graph.dtypes import Array
 from wengert.graph.variable import Variable
 from wengert.tensor import pytree
@@ -24,7 +23,7 @@ class Renewal:
     __slots__ = ("_kept", "_make", "_refusal", "homes")
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, refusal: Refusal | None) -> None:
-        self._make = functools.partial(np.empty, shape, dtype)
+        self._make = functools.partial(memory.empty, shape, dtype)
         self._refusal = refusal
         self._kept: tuple[Tensor | None, Tensor | None] = None, None
         self.homes: memoryview
