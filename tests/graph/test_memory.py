@@ -51,9 +51,10 @@ def test_a_change_in_place_needs_no_new_memory():
     assert np.array_equal(x.numpy(), np.full(1000, 4.0))
 
 
-def test_memory_lent_to_numpy_shows_changes_and_comes_back():
+@pytest.mark.parametrize("detached", [False, True])
+def test_memory_lent_to_numpy_shows_changes_and_comes_back(detached):
     x = wg.tensor(np.ones(1000))
-    y = x.detach()
+    y = x.detach() if detached else None
     shown = x.numpy()
     x += 1
     assert shown[0] == 2

@@ -35,7 +35,7 @@ def keep_freed_memory() -> None:
     np.empty(_KEPT, np.uint8)
 
 
-class _Block(np.ndarray):
+class Block(np.ndarray):
     """Bytes of which one aligned array uses all but some at the ends; nobody else knows them."""
 
 
@@ -58,7 +58,7 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < _WORTHWHILE:
         return np.empty(shape, dtype)
-    block = _Block(nbytes + ALIGNMENT, np.uint8)
+    block = Block(nbytes + ALIGNMENT, np.uint8)
     address, _ = block.__array_interface__["data"]
     return np.ndarray(shape, dtype, block, -address % ALIGNMENT)
 
@@ -79,4 +79,4 @@ def copied(value: Array) -> Array:
 
 def owns(value: Array) -> bool:
     """Tell whether an array is no part of another: its memory goes when it does."""
-    return value.flags.owndata or type(value.base) is _Block
+    return value.flags.owndata or type(value.base) is Block

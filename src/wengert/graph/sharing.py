@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.graph import memory
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import MutationError
 from wengert.graph.source import describe
@@ -178,13 +179,12 @@ def spare(value: Array, but: Variable) -> None:
     for variable in variables:
         used = variable.value
         if variable is not but and used is not None and _owner(used) is owner:
-            variable.value = np.array(used, order="C")
+            variable.value = memory.copied(used)
 
 
 def _owner(value: Array) -> Array:
-    base = value.base
-    while isinstance(base, np.ndarray):
-        value, base = base, base.base
+    while isinstance(value.base, np.ndarray) and not memory.owns(value):
+        value = value.base
     return value
 
 

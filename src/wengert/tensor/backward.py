@@ -115,7 +115,7 @@ def _apart(bar: Variable | None, given: set[int]) -> Variable:
     if value is None:
         return bar
     if id(value) in given or not (memory.owns(value) and value.flags.c_contiguous):
-        value = np.array(value, order="C")
+        value = memory.copied(value)
         if bar.requires_grad:
             bar = bind(alias_p, (bar,))
             bar.value = value

@@ -259,7 +259,7 @@ def own(cell: Tensor) -> Array:
         return value
     del value
     if _strangers(cell) > 0:
-        _bind_value(cell, np.array(cell._value("in-place change"), order="C"))
+        _bind_value(cell, memory.copied(cell._value("in-place change")))
     return _spare_graph(cell)
 
 
@@ -272,7 +272,7 @@ def _spare_graph(cell: Tensor) -> Array:
     if _is_needed(current):
         with recording(True):
             made: Variable = bind(shape.alias_p, (current,))
-        made.value = np.array(current.value, order="C")
+        made.value = memory.copied(cell._value("in-place change"))
         cell._bind(made)
     return cell._value("in-place change")
 
@@ -287,7 +287,7 @@ def export(cell: Tensor) -> Array:
         source = detached_from(cell)
         if not sharing.lent_by(source, source._value("conversion to NumPy")):
             if _strangers(source) > (source is not cell):  # a cell that was detached is known
-                _bind_value(source, np.array(source._value("conversion to NumPy"), order="C"))
+                _bind_value(source, memory.copied(source._value("conversion to NumPy")))
             if source is not cell:
                 cell._bind(source.detach()._read())
         return sharing.lend(source._value("conversion to NumPy"), source, cell)
@@ -347,7 +347,7 @@ def _apart(variable: Variable) -> Variable:
     if memory.owns(value) and value.flags.writeable and not sharing.is_shared(value):
         return variable
     made = bind(shape.alias_p, (variable,)) if variable.requires_grad else Variable(value)
-    made.value = np.array(value, order="C")
+    made.value = memory.copied(value)
     return made
 
 

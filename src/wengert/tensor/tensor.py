@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from wengert.graph import memory
 from wengert.graph.bind import bind
 from wengert.graph.dtypes import Array
 from wengert.graph.errors import DTypeError, ShapeError
@@ -173,7 +174,7 @@ class Tensor(Methods, Cell):
         """Return a copy; gradients flow through it."""
         made: Variable = bind(shape.alias_p, (self._read(),))
         if made.value is not None:
-            made.value = np.array(made.value, order="C")
+            made.value = memory.copied(made.value)
         return Tensor(made)
 
     # In-place methods

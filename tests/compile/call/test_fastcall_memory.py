@@ -179,3 +179,25 @@ def test_methods_and_attributes_are_as_before():
     model = Model()
     assert [model.double(wg.ones(1)).item() for _ in range(4)] == [2.0] * 4
     assert Model.double.compilations == ["first call"]
+
+
+def test_fast_calls_write_large_parameters_unless_somebody_has_a_view_of_them():
+    layer = wg.nn.Linear(64, 64)
+    optimizer = wg.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+
+    @wg.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = (layer(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = wg.ones((8, 64))
+    warm(step, x)
+    view = layer.weight.detach()[:2]
+    before = view.clone()
+    step(x)
+    assert (view == before).all()
+    del view
+    warm(step, x)

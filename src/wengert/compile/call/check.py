@@ -34,7 +34,7 @@ def fits(module: Module) -> Expecting:
     code.same(code.load("%array", objects.TYPE), code.known("array"))
     code.same(code.load("%array", objects.DTYPE), code.field("%record", "dtype", "ptr"))
     flags = code.field("%record", "flags", "i32")
-    found = code.load("%array", objects.FLAGS, "i32")
+    found = _flags(code)
     code.same(code.value(f"and i32 {found}, {flags}"), flags, "i32")
     code.same(code.load("%array", objects.RANK, "i32"), code.field("%record", "rank", "i32"), "i32")
     lengths = code.load("%array", objects.LENGTHS)
@@ -46,6 +46,19 @@ def fits(module: Module) -> Expecting:
 
     code.loop(0, code.field("%record", "rank"), 1, axis)
     return code
+
+
+def _flags(code: Expecting) -> str:
+    """Return the flags of an array; it owns a block that nobody else knows, too."""
+    found = code.load("%array", objects.FLAGS, "i32")
+    base = code.load("%array", objects.BASE)
+
+    def with_base() -> str:
+        own = code.equal(code.load(base, objects.TYPE), code.known("block"))
+        return code.value(f"select i1 {own}, i32 {objects.OWNED}, i32 0")
+
+    more = code.either(code.equal(base, "null"), lambda: "0", with_base, "i32")
+    return code.value(f"or i32 {found}, {more}")
 
 
 def pristine(module: Module, slots: Slots) -> Expecting:

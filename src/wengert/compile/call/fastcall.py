@@ -23,6 +23,7 @@ from wengert.compile.disk.identity import text_key
 from wengert.compile.disk.record import Record
 from wengert.compile.emit.llvm import MachineCode, add_symbol, identity, machine
 from wengert.graph.dtypes import Array
+from wengert.graph.memory import Block
 from wengert.graph.variable import Leaf, next_serial
 from wengert.tensor.tensor import Tensor
 
@@ -50,6 +51,7 @@ class _Code:
         self._objects = {
             "none": None,
             "array": np.ndarray,
+            "block": Block,
             "tensor": Tensor,
             "leaf": Leaf,
             "float": float,

@@ -34,8 +34,9 @@ TYPE = 8
 """Where an object's type stands; the count of references is its first word."""
 SIZE = _HEAD
 """Where a list and a dict have their length."""
-DATA, RANK, LENGTHS, DTYPE, FLAGS = _HEAD, _HEAD + 8, _HEAD + 16, _HEAD + 40, _HEAD + 48
-"""Fields of an array: address of the elements, number of axes, lengths, dtype, flags."""
+DATA, RANK, LENGTHS, BASE, DTYPE, FLAGS = (_HEAD + at for at in (0, 8, 16, 32, 40, 48))
+"""Fields of an array: address of the elements, number of axes, lengths, what it is a view of,
+dtype, flags."""
 
 CONTIGUOUS, OWNED, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
 """Flags of an array."""
@@ -121,6 +122,7 @@ def _arrays_fit() -> bool:
     array.flags.writeable = False
     return (
         fields == (array.ctypes.data, array.ndim, id(array.dtype))
+        and (word(at + BASE), word(id(array[1:]) + BASE)) == (0, at)
         and [word(word(at + LENGTHS) + _WORD * axis) for axis in range(2)] == list(array.shape)
         and flags & wanted == wanted
         and ctypes.c_int.from_address(at + FLAGS).value == flags & ~WRITEABLE

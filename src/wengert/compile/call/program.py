@@ -11,6 +11,7 @@ WORD = 8
 KNOWN = (
     "none",
     "array",
+    "block",
     "tensor",
     "leaf",
     "float",
