@@ -12,7 +12,7 @@ import pytest
 import wengert
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import panels
+from wengert.compile.kernels import panels, product
 from wengert.compile.native import translate
 
 RNG = np.random.default_rng(11)
@@ -147,15 +147,21 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
 
     graph = graph_of(f, x, y)
     found = []
-    for nbytes, sums, least in ((0, 0, 1 << 40), (1 << 20, 1 << 15, 1), (4096, 1 << 15, 1)):
-        # As they are; in one panel each; in many, with sums that are kept aside.
+    for least, strip, chunk in (
+        (1 << 40, 0, 0),  # as they are
+        (1, 1 << 20, 1 << 20),  # some panels together
+        (1, 1 << 20, 20),  # by several chunks of rows
+        (1, 4096, 20),  # in blocks of terms, with sums that are kept aside
+    ):
         monkeypatch.setattr(panels, "ROWS", least)
         monkeypatch.setattr(panels, "FAR", 0)
-        monkeypatch.setattr(panels, "PANEL", nbytes)
-        monkeypatch.setattr(panels, "SUMS", sums)
+        monkeypatch.setattr(panels, "STRIP", strip)
+        monkeypatch.setattr(panels, "CHUNK", chunk)
+        monkeypatch.setattr(panels, "SUMS", 1 << 15)
+        monkeypatch.setattr(product, "CHUNK", chunk)
         found.append(shared_and_whole(graph, [x, y], monkeypatch))
-    same_bits(found[1], found[0])
-    same_bits(found[2], found[0])
+    for other in found[1:]:
+        same_bits(other, found[0])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
 """Large products: blocks of the second factor are copied side by side, and used for many rows.
 
 Rows of a matrix whose length is a multiple of a large power of two compete for the same places of
-the cache, and long columns do not fit into it. A panel (some hundred terms of one group of columns)
-does. Sums are kept aside between panels, so that the chain of each element is the same as without.
+the cache, and long columns do not fit into it. Panels (the terms of one part of the columns) do.
+Some panels are copied at once, so that each row of tiles is read from far away once for all of
+them; that row is copied, too, if its terms are far apart. This is the blocking of Goto and van de
+Geijn (ACM TOMS 34, 2008), with the roles of the factors exchanged.
+
+Where the terms of a panel are too many for the cache, sums are kept aside between blocks of terms,
+so that the chain of each element is the same as without.
 """
 
 from __future__ import annotations
@@ -11,71 +16,32 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from wengert.compile.emit.access import element_address
 from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.emit.ir import Function
-from wengert.compile.emit.types import memory_type, scalar_type, vector
+from wengert.compile.emit.types import scalar_type, vector
 from wengert.compile.kernels.kernel import Index, Store
 from wengert.compile.kernels.map import Map
-from wengert.compile.kernels.registers import Piece, Tile
-from wengert.compile.kernels.tiling import Split
+from wengert.compile.kernels.regions import At, Region, common, start
+from wengert.compile.kernels.registers import Piece, address_at
 
 if TYPE_CHECKING:
     from wengert.compile.kernels.product import Product
 
-PANEL = 131072
-"""Bytes of a panel: it stays in the second cache, whence tiles read it row by row."""
+STRIP = 3 << 17
+"""Bytes of the panels that are used together: they stay in the second cache, whence tiles read
+them."""
 
-SUMS = 65536
+SUMS = 1 << 16
 """Most bytes of the sums that are kept aside."""
 
 ROWS = 64
 """The fewest rows for which a panel is worth its copying."""
 
+CHUNK = 512
+"""The fewest rows for which a chunk copies panels of its own, that others copy, too."""
+
 FAR = 1 << 20
 """Bytes over which a factor must reach to be read from far away again and again."""
-
-
-class Region(NamedTuple):
-    """Some tiles: all those of a group of rows, in one group of columns.
-
-    Attributes
-    ----------
-    place : tuple of index
-        Where it is along the axes before rows and columns.
-    rows : pair of index
-        The first and the last tile + 1.
-    column : index
-        The first column.
-    """
-
-    place: tuple[Index, ...]
-    rows: tuple[Index, Index]
-    column: Index
-
-    def tiles(
-        self,
-        kernel: Product,
-        function: Function,
-        columns: int,
-        piece: Piece,
-        known: Mapping[Strided, str],
-    ) -> None:
-        """Emit the tiles, one below the other."""
-        rows = kernel.tiling.rows
-        for first, last, count in rows.runs():
-            code = Tile(kernel, function.module, count, columns, piece)
-
-            def turn(index: Index, _: list[str], code: Tile = code) -> None:
-                code.call(function, (*self.place, start(function, rows, index), self.column), known)
-
-            limits = function.max(self.rows[0], first), function.min(self.rows[1], last)
-            function.loop(*limits, 1, turn)
-
-
-def start(function: Function, parts: Split, part: Index) -> Index:
-    """Return where a part begins."""
-    return function.add(function.mul(part, parts.size), function.min(part, parts.longer))
 
 
 def worth_panels(kernel: Product) -> bool:
@@ -86,8 +52,28 @@ def worth_panels(kernel: Product) -> bool:
     y, last = kernel.y, len(kernel.shape) - 1
     if kernel.shape[-2] < ROWS or not all(y.strides[:-3]):
         return False
-    far = kernel.inner[0] * abs(y.strides[-1]) * y.dtype.itemsize >= FAR
-    return y.strides[last] != 1 or far
+    return y.strides[last] != 1 or _reach(kernel, y) >= FAR
+
+
+def worth_packing(kernel: Product) -> bool:
+    """Tell whether rows of the first factor should be copied, too: its terms are far apart."""
+    return kernel.x.strides[-1] != 1 and _reach(kernel, kernel.x) >= FAR
+
+
+def _reach(kernel: Product, factor: Strided) -> int:
+    return kernel.inner[0] * abs(factor.strides[-1]) * factor.dtype.itemsize
+
+
+def strip(kernel: Product) -> int:
+    """Return how many parts of the columns are worked on together.
+
+    There are two strips at least if there are too few rows for two chunks.
+    """
+    parts = kernel.tiling.vectors.parts
+    if kernel.shape[-2] < 2 * CHUNK:
+        parts = -(-parts // 2)
+    fitting = STRIP // (kernel.inner[0] * _width(kernel) * kernel.x.dtype.itemsize)
+    return max(1, min(fitting, parts))
 
 
 def _width(kernel: Product) -> int:
@@ -96,86 +82,80 @@ def _width(kernel: Product) -> int:
     return vectors * kernel.tiling.lanes
 
 
+class Layout:
+    """What is where in the memory that a chunk copies to: panels, sums, a row of tiles.
+
+    Attributes
+    ----------
+    width : int
+        The most columns of a tile.
+    height : int
+        The most rows of a tile, in whole vectors.
+    terms : int
+        The most terms of a panel.
+    panel, tile : int
+        The bytes of a panel, and of the sums of a tile.
+    tiles : int
+        The most rows of tiles whose sums are kept.
+    sums, row, size : int
+        Where the sums are, and the row of tiles; the bytes of all.
+    """
+
+    def __init__(self, kernel: Product) -> None:
+        rows, lanes, itemsize = kernel.tiling.rows, kernel.tiling.lanes, kernel.x.dtype.itemsize
+        (terms,) = kernel.inner
+        self.width = _width(kernel)
+        self.height = -(-(rows.size + (rows.longer > 0)) // lanes) * lanes
+        self.terms = min(terms, STRIP // (self.width * itemsize))
+        self.panel = self.terms * self.width * itemsize
+        self.tile = (rows.size + (rows.longer > 0)) * self.width * itemsize
+        self.tiles = min(rows.parts, SUMS // self.tile)
+        self.sums = self.panel * kernel.strips.step
+        self.row = self.sums + (SUMS if self.terms < terms else 0)
+        packed = worth_packing(kernel)
+        self.size = self.row + (self.terms * self.height * itemsize if packed else 0)
+
+
 class Panels:
     """Emits one region of a product, panel by panel."""
 
-    def __init__(self, kernel: Product, function: Function, where: Region, columns: int) -> None:
+    def __init__(self, kernel: Product, function: Function, where: Region) -> None:
         self.kernel = kernel
         self.function = function
         self.where = where
-        self.columns = columns
-        self.width = _width(kernel)
-        self.row = self.width * kernel.x.dtype.itemsize
-        terms = kernel.inner[0]
-        self.terms = -(-terms // -(-terms * self.row // PANEL))
-        rows = kernel.tiling.rows
-        self.tiles = min(rows.parts, SUMS // self.row // (rows.size + (rows.longer > 0)))
-        nbytes = self.terms * self.row + (SUMS if self.terms < terms else 0)
-        self.panel = function.once(f"alloca [{nbytes} x i8], align 64")
+        self.layout = Layout(kernel)
+        self.scratch = function.once(f"alloca [{self.layout.size} x i8], align 64")
 
     def emit(self) -> None:
         """Emit the tiles in groups whose sums can be kept aside."""
-        (first, last), function = self.where.rows, self.function
-        if self.terms == self.kernel.inner[0]:
-            self._block(self.where, 0, self.terms, None, True)
+        (first, last), function, tiles = self.where.rows, self.function, self.layout.tiles
+        (terms,) = self.kernel.inner
+        if self.layout.terms == terms:
+            self._block(self.where, _Terms(0, terms))
             return
 
         def group(index: Index, _: list[str]) -> None:
-            end = function.min(function.add(index, self.tiles), last)
+            end = function.min(function.add(index, tiles), last)
             self._group(self.where._replace(rows=(index, end)))
 
-        function.loop(first, last, self.tiles, group)
+        function.loop(first, last, tiles, group)
 
     def _group(self, where: Region) -> None:
-        """Emit some tiles: all terms but the last panel's in a loop."""
-        terms = self.kernel.inner[0]
-        place = self.function.element(self.panel, "i8", self.terms * self.row)
-        self._clear(place)
-        above = start(self.function, self.kernel.tiling.rows, where.rows[0])
-        before = self.function.add(self.function.mul(above, self.width), where.column)
-        sums = self._moved(place, before)
-        whole = (terms - 1) // self.terms * self.terms
-        self.function.loop(
-            0, whole, self.terms, lambda k, _: self._block(where, k, self.terms, sums, False)
-        )
-        self._block(where, whole, terms - whole, sums, True)
+        """Emit some tiles: all terms but the last panels' in a loop."""
+        self._clear(self.function.element(self.scratch, "i8", self.layout.sums))
+        (terms,), most = self.kernel.inner, self.layout.terms
+        whole = (terms - 1) // most * most
 
-    def _block(self, where: Region, first: Index, terms: int, sums: str | None, ends: bool) -> None:
-        """Copy a panel and add its terms."""
-        kernel, function = self.kernel, self.function
-        rank, dtype = len(kernel.shape), kernel.x.dtype
-        flat = (0,) * (rank - 2)
-        shape = (*kernel.shape, terms)
-        x = replace(kernel.x, base=Buffer(0), shape=shape)
-        panel = Strided(Buffer(0), dtype, shape, (*flat, 0, 1, self.width))
-        kept = Strided(Buffer(0), dtype, kernel.shape, (*flat, self.width, 1))
-        self._copy(where, first, terms)
-        at_x = function.mul(first, kernel.x.strides[-1])
-        known = {
-            x: element_address(function, kernel.x, at_x),
-            panel: self._moved(self.panel, where.column),
-        }
-        if sums is not None:
-            known[kept] = sums
-        piece = Piece(x, panel, None if sums is None else kept, ends)
-        where.tiles(kernel, function, self.columns, piece, known)
+        def turn(k: Index, _: list[str]) -> None:
+            self._block(where, _Terms(k, most, kept=True, ends=False))
 
-    def _copy(self, where: Region, first: Index, terms: int) -> None:
-        """Copy a block of the second factor into the panel."""
-        kernel, function = self.kernel, self.function
-        y, rank = kernel.y, len(kernel.shape)
-        shape = terms, self.columns
-        block = Strided(Buffer(0), y.dtype, shape, (y.strides[rank], y.strides[rank - 1]))
-        panel = Strided(Buffer(0), y.dtype, shape, (self.width, 1))
-        code = Function(function.module)
-        Map(shape, [Store(panel, block)]).emit(code, None)
-        offset = function.mul(first, y.strides[rank])
-        for index, step in zip((*where.place, 0, where.column), y.strides, strict=False):
-            offset = function.add(offset, function.mul(index, step))
-        known = {block: element_address(function, y, offset), panel: self.panel}
-        pointers = [f"ptr {known[array]}" for array in code.arrays]
-        name = function.module.define(code)
-        function.do(f"call void @{name}({', '.join(('ptr %control', *pointers, 'i64 0'))})")
+        self.function.loop(0, whole, most, turn)
+        self._block(where, _Terms(whole, terms - whole, kept=True))
+
+    def _block(self, where: Region, terms: _Terms) -> None:
+        block = Block(self, where, terms)
+        block.copy_panels()
+        where.tiles(self.kernel, self.function, block)
 
     def _clear(self, place: str) -> None:
         """Set the sums to zero."""
@@ -188,7 +168,98 @@ class Panels:
         step = self.kernel.machine.vector_bytes
         self.function.loop(0, SUMS // step * step, step, clear)
 
-    def _moved(self, address: str, elements: Index) -> str:
-        """Return the address from which so many elements lead to `address`."""
-        back = self.function.mul(elements, -1)
-        return self.function.element(address, memory_type(self.kernel.x.dtype), back)
+
+class _Terms(NamedTuple):
+    """Some of the terms.
+
+    Attributes
+    ----------
+    first, number : index, int
+        The first one, and how many there are.
+    kept : bool
+        Whether the sums of earlier terms are kept aside.
+    ends : bool
+        Whether these are the last.
+    """
+
+    first: Index
+    number: int
+    kept: bool = False
+    ends: bool = True
+
+
+class Block:
+    """The factors for some of the terms of a region: in panels, and perhaps in a packed row."""
+
+    def __init__(self, panels: Panels, where: Region, terms: _Terms) -> None:
+        self.kernel, self.function, self.layout = panels.kernel, panels.function, panels.layout
+        self.scratch = panels.scratch
+        self.where = where
+        self.terms = terms
+        kernel, dtype = self.kernel, self.kernel.x.dtype
+        shape, flat = (*kernel.shape, terms.number), (0,) * (len(kernel.shape) - 2)
+        width, height = self.layout.width, self.layout.height
+        self.packs = worth_packing(kernel)
+        x = replace(kernel.x, base=Buffer(0), shape=shape)
+        if self.packs:
+            x = Strided(Buffer(0), dtype, shape, (*flat, 1, 0, height))
+        y = Strided(Buffer(0), dtype, shape, (*flat, 0, 1, width))
+        kept = Strided(Buffer(0), dtype, kernel.shape, (*flat, width, 1)) if terms.kept else None
+        self.piece = Piece(x, y, kept, terms.ends)
+
+    def copy_panels(self) -> None:
+        """Copy the terms of the second factor."""
+        kernel, function, tiling = self.kernel, self.function, self.kernel.tiling
+        for first, last, columns in kernel.columns():
+
+            def turn(part: Index, _: list[str], columns: int = columns) -> None:
+                left = function.mul(start(function, tiling.vectors, part), tiling.lanes)
+                at = address_at(function, kernel.y, (*self.where.place, 0, left, self.terms.first))
+                steps = kernel.y.strides[-1], kernel.y.strides[-2]
+                self._copy(at, steps, self._panel(part), columns, self.layout.width)
+
+            function.loop(*common(function, self.where.parts, (first, last)), 1, turn)
+
+    def enter(self, at: At, rows: int) -> None:
+        """Copy the terms of a row of tiles if they are far apart."""
+        if not self.packs:
+            return
+        x = self.kernel.x
+        steps = x.strides[-1], x.strides[-3]
+        self._copy(self._first(at), steps, self._at(self.layout.row), rows, self.layout.height)
+
+    def addresses(self, at: At) -> Mapping[Strided, str]:
+        """Return where a tile finds its terms, and the sums of earlier ones."""
+        row = self._at(self.layout.row) if self.packs else self._first(at)
+        found = {self.piece.x: row, self.piece.y: self._panel(at.part)}
+        if self.piece.sums is not None:
+            number = self.function.add(at.row, self.function.mul(self.where.rows[0], -1))
+            offset = self.function.mul(number, self.layout.tile)
+            found[self.piece.sums] = self._at(self.function.add(offset, self.layout.sums))
+        return found
+
+    def _first(self, at: At) -> str:
+        """Return the address of the first term of a row of tiles."""
+        return address_at(self.function, self.kernel.x, (*at.place, self.terms.first))
+
+    def _panel(self, part: Index) -> str:
+        """Return the address of the panel of a part."""
+        number = self.function.add(part, self.function.mul(self.where.parts[0], -1))
+        return self._at(self.function.mul(number, self.layout.panel))
+
+    def _at(self, offset: Index) -> str:
+        return self.function.element(self.scratch, "i8", offset)
+
+    def _copy(
+        self, source: str, steps: tuple[int, int], target: str, width: int, pitch: int
+    ) -> None:
+        """Emit a call that copies the terms of so many rows or columns, each term in one piece."""
+        shape, dtype = (self.terms.number, width), self.kernel.x.dtype
+        given = Strided(Buffer(0), dtype, shape, steps)
+        made = Strided(Buffer(0), dtype, shape, (pitch, 1))
+        code = Function(self.function.module)
+        Map(shape, [Store(made, given)]).emit(code, None)
+        known = {given: source, made: target}
+        pointers = [f"ptr {known[array]}" for array in code.arrays]
+        name = self.function.module.define(code)
+        self.function.do(f"call void @{name}({', '.join(('ptr %control', *pointers, 'i64 0'))})")

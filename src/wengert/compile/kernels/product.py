@@ -11,14 +11,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from wengert.compile.emit.arrays import Buffer, Shape, Strided, coalesce
+from wengert.compile.emit.arrays import Shape, Strided, coalesce
 from wengert.compile.emit.ir import Function
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
 from wengert.compile.kernels.nodes import Result
-from wengert.compile.kernels.panels import Panels, Region, start, worth_panels
-from wengert.compile.kernels.registers import Piece
+from wengert.compile.kernels.panels import CHUNK, Panels, strip, worth_panels
+from wengert.compile.kernels.regions import Plain, Region
 from wengert.compile.kernels.tiling import Tiling, tile
 
 
@@ -94,6 +94,12 @@ class Product(Kernel):
         return len(self.inner) == 1 and worth_panels(self)
 
     @property
+    def strips(self) -> Grid:
+        """The groups of parts of columns that are worked on together."""
+        parts = self.tiling.vectors.parts
+        return Grid(parts, strip(self) if self.panels else 1)
+
+    @property
     def work(self) -> int:
         """About how many additions it is worth."""
         return math.prod(self.shape) * math.prod(self.inner) // 4
@@ -102,14 +108,15 @@ class Product(Kernel):
     def _groups(self) -> Grid:
         """The groups of tiles of rows, for products that have too few columns to be shared."""
         rows = self.tiling.rows.parts
-        columns = math.prod(self.shape[:-2]) * self.tiling.vectors.parts
-        wanted = min(rows, -(-cut(rows * columns, self.work).chunks // max(1, columns)))
+        columns = math.prod(self.shape[:-2]) * self.strips.chunks
+        most = rows * self.tiling.rows.size // CHUNK if self.panels else rows
+        wanted = min(most, -(-cut(rows * columns, self.work).chunks // max(1, columns)))
         return Grid(rows, -(-rows // max(1, wanted)))
 
     @property
     def grid(self) -> Grid:
         """The chunks that threads may run side by side."""
-        units = math.prod(self.shape[:-2]) * self._groups.chunks * self.tiling.vectors.parts
+        units = math.prod(self.shape[:-2]) * self._groups.chunks * self.strips.chunks
         return cut(units, self.work)
 
     def emit(self, function: Function, chunk: Index | None) -> None:
@@ -120,7 +127,7 @@ class Product(Kernel):
         function.loop(start, stop, 1, lambda unit, _: self._unit(function, unit))
 
     def _unit(self, function: Function, unit: Index) -> None:
-        part, rest = _divided(function, unit, self.tiling.vectors.parts)
+        strip, rest = _divided(function, unit, self.strips.chunks)
         group, rest = _divided(function, rest, self._groups.chunks)
         place: list[Index] = []
         for length in reversed(self.shape[1:-2]):
@@ -128,22 +135,14 @@ class Product(Kernel):
             place.insert(0, index)
         if len(self.shape) > 2:  # noqa: PLR2004
             place.insert(0, rest)
-        column = function.mul(start(function, self.tiling.vectors, part), self.tiling.lanes)
-        where = Region(tuple(place), self._groups.bounds(function, group), column)
-        found = list(self._columns())
-        for first, last, columns in found:
+        rows = self._groups.bounds(function, group)
+        where = Region(tuple(place), rows, self.strips.bounds(function, strip))
+        if self.panels:
+            Panels(self, function, where).emit()
+        else:
+            where.tiles(self, function, Plain(self, function))
 
-            def emit(columns: int = columns) -> None:
-                self._rows(function, where, columns)
-
-            if len(found) == 1:
-                emit()
-                continue
-            below = function.value(f"icmp slt i64 {part}, {last}")
-            above = function.value(f"icmp sge i64 {part}, {first}")
-            function.when(function.value(f"and i1 {below}, {above}"), emit)
-
-    def _columns(self) -> Iterator[tuple[int, int, int]]:
+    def columns(self) -> Iterator[tuple[int, int, int]]:
         """Yield ``(first part, last part + 1, columns)`` of the parts of one width."""
         tiling = self.tiling
         missing = tiling.lanes * tiling.vectors.start(tiling.vectors.parts) - self.shape[-1]
@@ -154,15 +153,6 @@ class Product(Kernel):
                 yield first, last - ends, wide
             if ends:
                 yield last - 1, last, wide - missing
-
-    def _rows(self, function: Function, where: Region, columns: int) -> None:
-        """Emit the tiles of one group of columns."""
-        if self.panels:
-            Panels(self, function, where, columns).emit()
-            return
-        x, y = (replace(v, base=Buffer(0)) for v in self.heart)
-        known = {mine: function.pointer(v) for mine, v in ((x, self.x), (y, self.y))}
-        where.tiles(self, function, columns, Piece(x, y), known)
 
 
 def matrices(x: Strided, y: Strided, target: Strided) -> tuple[Strided, Strided, Strided]:

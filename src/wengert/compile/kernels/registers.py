@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from wengert.compile.emit.access import element_address
-from wengert.compile.emit.arrays import Immediate, Strided
+from wengert.compile.emit.arrays import Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function, Module
-from wengert.compile.emit.types import memory_type, scalar_type, vector
+from wengert.compile.emit.types import scalar_type, vector
 from wengert.compile.emit.vectors import load_lanes, store_lanes
+from wengert.compile.kernels.epilogue import prefetch, store_results
 from wengert.compile.kernels.kernel import Index
 from wengert.compile.kernels.nest import masked
-from wengert.compile.kernels.nodes import Apply, Node, Result, ordered
 
 if TYPE_CHECKING:
     from wengert.compile.kernels.product import Product
+
+
+MANY = 64
+"""Terms during which there is time to fetch what the results go to."""
 
 
 class Piece(NamedTuple):
@@ -38,6 +43,14 @@ class Piece(NamedTuple):
     ends: bool = True
 
 
+def address_at(function: Function, array: Strided, place: Sequence[Index]) -> str:
+    """Return the address of the element of an array at a place of its first axes."""
+    offset: Index = 0
+    for index, step in zip(place, array.strides, strict=False):
+        offset = function.add(offset, function.mul(index, step))
+    return element_address(function, array, offset)
+
+
 class Tile:
     """A tile of some rows and columns, as a function that is told where it begins."""
 
@@ -54,23 +67,19 @@ class Tile:
         self.kind = vector(scalar_type(kernel.x.dtype), self.lanes)
         self.vectors = -(-columns // self.lanes)
         self.places = [(i, j) for i in range(rows) for j in range(self.vectors)]
+        if piece.ends and math.prod(piece.x.shape[len(kernel.shape) :]) >= MANY:
+            prefetch(self)
         sums = self._sum(len(kernel.shape), 0, 0, self._before())
-        self._store({p: Lane(s, kernel.x.dtype) for p, s in zip(self.places, sums, strict=True)})
+        self._store(sums)
         self.name = module.define(self.function)
 
     def call(
         self, function: Function, place: Sequence[Index], known: Mapping[Strided, str]
     ) -> None:
-        """Emit a call for the tile at a place of the space, where some addresses are `known`."""
+        """Emit a call for the tile at a place of the space; `known` are addresses in the tile."""
         pointers = []
         for array in self.function.arrays:
-            offset: Index = 0
-            for index, step in zip(place, array.strides, strict=False):
-                offset = function.add(offset, function.mul(index, step))
-            if array in known:
-                at = function.element(known[array], memory_type(array.dtype), offset)
-            else:
-                at = element_address(function, array, offset)
+            at = known[array] if array in known else address_at(function, array, place)
             pointers.append(f"ptr {at}")
         arguments = ", ".join(("ptr %control", *pointers, "i64 0"))
         function.do(f"call void @{self.name}({arguments})")
@@ -136,74 +145,12 @@ class Tile:
             return lanes.fma(x, y, total)
         return lanes.add(lanes.mul(x, y), total)
 
-    def _store(self, sums: dict[tuple[int, int], Lane]) -> None:
+    def _store(self, sums: Sequence[str]) -> None:
         """Evaluate and store what the kernel stores, or the sums so far."""
         array = self.piece.sums
         if array is not None and not self.piece.ends:
-            for (i, j), value in sums.items():
-                store_lanes(self.vector(j), value, array, self.place(array, i, j), 1)
+            for (i, j), value in zip(self.places, sums, strict=True):
+                lane = Lane(value, array.dtype)
+                store_lanes(self.vector(j), lane, array, self.place(array, i, j), 1)
             return
-        stores = self.kernel.stores
-        known = _Values(self, [store.value for store in stores], sums)
-        for i, j in self.places:
-            values = [known.value(store.value, i, j) for store in stores]
-            for value, (target, _) in zip(values, stores, strict=True):
-                at, across = self.place(target, i, j), target.strides[-1]
-                store_lanes(self.vector(j), value, target, at, across)
-
-
-class _Values:
-    """The nodes of the stores, each evaluated once for the rows and vectors that it depends on."""
-
-    def __init__(
-        self, code: Tile, roots: Sequence[Node], sums: dict[tuple[int, int], Lane]
-    ) -> None:
-        self.code = code
-        self.sums = sums
-        self.known: dict[tuple[Node, int, int], Lane] = {}
-        self.depends: dict[Node, tuple[bool, bool]] = {}
-        self._orders = {root: ordered([root]) for root in roots}
-        for node in ordered(roots):
-            if isinstance(node, Apply):
-                under = [self.depends[a] for a in node.args]
-                self.depends[node] = any(m for m, _ in under), any(n for _, n in under)
-            elif isinstance(node, Result):
-                self.depends[node] = True, True
-            else:
-                fixed = isinstance(node.base, Immediate)
-                self.depends[node] = (
-                    not fixed and node.strides[-2] != 0,
-                    not fixed and node.strides[-1] != 0,
-                )
-
-    def value(self, root: Node, i: int, j: int) -> Lane:
-        """Return the value of a node in the vector `j` of row `i`, in all lanes."""
-        for node in self._orders[root]:
-            key = self._key(node, i, j)
-            if key not in self.known:
-                self.known[key] = self._make(node, i, j)
-        return self._wide(root, i, j)
-
-    def _key(self, node: Node, i: int, j: int) -> tuple[Node, int, int]:
-        rows, columns = self.depends[node]
-        return node, i if rows else 0, j if columns else 0
-
-    def _wide(self, node: Node, i: int, j: int) -> Lane:
-        value = self.known[self._key(node, i, j)]
-        if self.depends[node][1]:
-            return value
-        return self.code.vector(j).splat(value.text, value.dtype)
-
-    def _make(self, node: Node, i: int, j: int) -> Lane:
-        if isinstance(node, Result):
-            return self.sums[i, j]
-        columns = self.depends[node][1]
-        lanes = self.code.vector(j) if columns else Lanes(self.code.function)
-        if isinstance(node, Strided):
-            at, across = self.code.place(node, i, j), node.strides[-1]
-            return load_lanes(lanes, node, at, across if columns else 0)
-        args = [
-            self._wide(a, i, j) if columns else self.known[self._key(a, i, j)] for a in node.args
-        ]
-        made: Lane = node.expression(lanes, *args)
-        return made
+        store_results(self, sums)

@@ -1,0 +1,120 @@
+"""The loops over the tiles of a product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from wengert.compile.emit.arrays import Buffer, Strided
+from wengert.compile.emit.ir import Function
+from wengert.compile.kernels.kernel import Index
+from wengert.compile.kernels.registers import Piece, Tile, address_at
+from wengert.compile.kernels.tiling import Split
+
+if TYPE_CHECKING:
+    from wengert.compile.kernels.product import Product
+
+
+class At(NamedTuple):
+    """Where a tile is.
+
+    Attributes
+    ----------
+    row, part : index
+        The number of its row of tiles, and of its part of the columns.
+    place : tuple of index
+        The place of its first element in the space.
+    """
+
+    row: Index
+    part: Index
+    place: tuple[Index, ...]
+
+
+class Factors(Protocol):
+    """Where tiles find the factors."""
+
+    @property
+    def piece(self) -> Piece:
+        """The factors as tiles see them."""
+
+    def enter(self, at: At, rows: int) -> None:
+        """Emit what is to be done before a row of tiles, each of so many rows of elements."""
+
+    def addresses(self, at: At) -> Mapping[Strided, str]:
+        """Return the addresses, at a tile, of what `piece` consists of."""
+
+
+class Plain:
+    """The factors where they are."""
+
+    def __init__(self, kernel: Product, function: Function) -> None:
+        self._function = function
+        x, y = (replace(v, base=Buffer(0)) for v in kernel.heart)
+        self._known = {x: kernel.x, y: kernel.y}
+        self.piece = Piece(x, y)
+
+    def enter(self, at: At, rows: int) -> None:
+        """Do nothing."""
+
+    def addresses(self, at: At) -> Mapping[Strided, str]:
+        """Return the addresses of the factors."""
+        return {x: address_at(self._function, v, at.place) for x, v in self._known.items()}
+
+
+class Region(NamedTuple):
+    """Some tiles: all those of a group of rows, in a strip of parts of the columns.
+
+    Attributes
+    ----------
+    place : tuple of index
+        Where it is along the axes before rows and columns.
+    rows : pair of index
+        The first and the last row of tiles + 1.
+    parts : pair of index
+        The first and the last part of the columns + 1.
+    """
+
+    place: tuple[Index, ...]
+    rows: tuple[Index, Index]
+    parts: tuple[Index, Index]
+
+    def tiles(self, kernel: Product, function: Function, factors: Factors) -> None:
+        """Emit the rows of tiles, one below the other."""
+        rows = kernel.tiling.rows
+        for first, last, count in rows.runs():
+
+            def row(index: Index, _: list[str], count: int = count) -> None:
+                at = At(index, 0, (*self.place, start(function, rows, index), 0))
+                factors.enter(at, count)
+                self._row(kernel, function, factors, at, count)
+
+            function.loop(*common(function, self.rows, (first, last)), 1, row)
+
+    def _row(
+        self, kernel: Product, function: Function, factors: Factors, at: At, rows: int
+    ) -> None:
+        """Emit one row of tiles, of so many rows of elements."""
+        tiling = kernel.tiling
+        for first, last, columns in kernel.columns():
+            tile = Tile(kernel, function.module, rows, columns, factors.piece)
+
+            def turn(part: Index, _: list[str], tile: Tile = tile) -> None:
+                left = function.mul(start(function, tiling.vectors, part), tiling.lanes)
+                here = At(at.row, part, (*at.place[:-1], left))
+                tile.call(function, here.place, factors.addresses(here))
+
+            function.loop(*common(function, self.parts, (first, last)), 1, turn)
+
+
+def start(function: Function, parts: Split, part: Index) -> Index:
+    """Return where a part begins."""
+    return function.add(function.mul(part, parts.size), function.min(part, parts.longer))
+
+
+def common(
+    function: Function, one: tuple[Index, Index], other: tuple[Index, Index]
+) -> tuple[Index, Index]:
+    """Return the range of what is in two ranges."""
+    return function.max(one[0], other[0]), function.min(one[1], other[1])
