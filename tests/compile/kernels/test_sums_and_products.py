@@ -154,6 +154,7 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
         (1, 4096, 20),  # in blocks of terms, with sums that are kept aside
     ):
         monkeypatch.setattr(panels, "ROWS", least)
+        monkeypatch.setattr(panels, "FEW", least)
         monkeypatch.setattr(panels, "FAR", 0)
         monkeypatch.setattr(panels, "STRIP", strip)
         monkeypatch.setattr(panels, "CHUNK", chunk)

@@ -35,7 +35,10 @@ SUMS = 1 << 16
 """Most bytes of the sums that are kept aside."""
 
 ROWS = 64
-"""The fewest rows for which a panel is worth its copying."""
+"""The fewest rows for which it is worth copying what could be read where it is."""
+
+FEW = 16
+"""The fewest rows for which a copy in panels is better than one of the whole factor."""
 
 CHUNK = 512
 """The fewest rows for which a chunk copies panels of its own, that others copy, too."""
@@ -49,10 +52,10 @@ def worth_panels(kernel: Product) -> bool:
 
     It should be if its columns are not side by side, or if it is too large for the second cache.
     """
-    y, last = kernel.y, len(kernel.shape) - 1
-    if kernel.shape[-2] < ROWS or not all(y.strides[:-3]):
+    y, rows = kernel.y, kernel.shape[-2]
+    if rows < FEW or not all(y.strides[:-3]):
         return False
-    return y.strides[last] != 1 or _reach(kernel, y) >= FAR
+    return y.strides[-2] != 1 or (rows >= ROWS and _reach(kernel, y) >= FAR)
 
 
 def worth_packing(kernel: Product) -> bool:

@@ -9,6 +9,7 @@ are what they are.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable
@@ -183,17 +184,21 @@ def _majority(kernel: Kernel, layouts: _Layouts) -> int:
 
 
 def _orient(kernel: Product, layouts: _Layouts) -> None:
-    """Choose the axes of rows and columns that cost least, copies included."""
+    """Choose the axes of rows and columns that cost least, copies included.
+
+    If two cost the same, vectors are made of what the first factor walks: programs multiply data by
+    weights, and threads share out the data; whoever cuts columns copies nothing twice.
+    """
     rank = len(kernel.shape)
-    best: tuple[float, int, int] = (_cost(kernel, rank - 2, rank - 1, layouts), rank - 2, rank - 1)
-    for rows in range(rank):
-        for columns in range(rank):
-            x, y = kernel.x.strides, kernel.y.strides
-            fits = not (x[columns] or y[rows]) or not (y[columns] or x[rows])
-            if rows != columns and fits:
-                best = min(best, (_cost(kernel, rows, columns, layouts), rows, columns))
-    if best[1:] != (rank - 2, rank - 1):
-        kernel.orient(*best[1:])
+    x, y = kernel.x.strides, kernel.y.strides
+    choices = [
+        (_cost(kernel, rows, columns, layouts), x[columns] == 0, rows, columns)
+        for rows, columns in itertools.permutations(range(rank), 2)
+        if not (x[columns] or y[rows]) or not (y[columns] or x[rows])
+    ]
+    *_, rows, columns = min(choices)
+    if (rows, columns) != (rank - 2, rank - 1):
+        kernel.orient(rows, columns)
         layouts.look_again(kernel)
 
 

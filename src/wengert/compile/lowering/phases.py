@@ -34,6 +34,9 @@ LARGE = 1 << 21
 """The work of a product that shares no phase: it takes much longer than any barrier, and its own
 chunks, which are cut along both axes, read its factors fewer times."""
 
+_SMALL = 8
+"""The part of a sequence's work that may run less well where the rest gains."""
+
 _MOST = 16
 _STRIP = 4
 _WIDTH = 16
@@ -86,7 +89,9 @@ class Chain:
         if products and length >= 4 * _WIDTH:
             align = 2 * _WIDTH
         # Few rows make bad tiles, and panels are worth their copying for many rows only.
-        if any(rows and (k.panels or length >= 2 * ROWS) for k, rows in products):
+        by_rows = [k for k, rows in products if rows]
+        copying = sum(k.work for k in by_rows if k.panels)
+        if by_rows and (length >= 2 * ROWS or copying > self.work // _SMALL):
             align = ROWS
         chunks = min(_MOST, max(1, self.work // (_STRIP * grid.GRAIN)))
         step = -(-length // chunks)
