@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, TypeAlias
 
+from wengert.compile.elementary.instructions import available, scale
 from wengert.compile.emit.expression import Lane, Lanes, Operand
 from wengert.graph.dtypes import FLOAT32, FLOAT64, INT64, UINT64, DType
 
@@ -55,6 +56,12 @@ FORMATS: dict[DType, Format] = {
     FLOAT64: Format(52, 1023, 2.0**-1022),
 }
 
+LN2: dict[DType, tuple[float, float]] = {
+    FLOAT32: (0.693115234375, 3.194618273654464e-05),
+    FLOAT64: (0.6931471803691238, 1.9082149292705877e-10),
+}
+"""The logarithm of 2: 15 bits, or 32, and the rest."""
+
 
 def at_most(e: Lanes, x: Lane, bound: float) -> Lane:
     """Return `x`, but `bound` where that is less; NaN stays NaN."""
@@ -99,9 +106,12 @@ def power_of_two(e: Lanes, exponent: Lane) -> Lane:
 def scaled(e: Lanes, x: Lane, exponent: Lane) -> Lane:
     """Return ``x * 2 ** (n - 2 * bias)``, rounded once, for the n in the bits of a shifted sum.
 
-    Half of the power is multiplied first: each half is a normal number where the whole one may be
-    beyond the range, and only the second product can be rounded.
+    Without an instruction for it, half of the power is multiplied first: each half is a normal
+    number where the whole one may be beyond the range, and only the second product can be rounded.
     """
+    if available(e):
+        form = FORMATS[x.dtype]
+        return scale(e, x, e.sub(exponent, form.shift + 2 * form.bias))
     bits = e.bits(exponent)
     half = e.shift_right(bits, 1)
     first = e.mul(x, power_of_two(e, half))
