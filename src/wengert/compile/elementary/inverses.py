@@ -12,7 +12,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from wengert.compile.elementary.formats import FORMATS, LN2
-from wengert.compile.elementary.instructions import TABLE, exponent_of, looked_up, mantissa_of
+from wengert.compile.elementary.instructions import (
+    TABLE,
+    exponent_of,
+    looked_up,
+    mantissa_of,
+    scale,
+)
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32, FLOAT64, DType
 
@@ -56,8 +62,11 @@ def inverses_of(dtype: DType) -> Inverses:
     return Inverses(*map(tuple, zip(*rows, strict=True)))
 
 
-def reduced_to_one(e: Lanes, x: Lane) -> Reduced:
-    """Take x apart; the first part is infinite for 0 and infinity, r is NaN below zero."""
+def reduced_to_one(e: Lanes, x: Lane, rest: Lane | None = None) -> Reduced:
+    """Take ``x + rest`` apart, with a rest below the last place of x.
+
+    The first part is infinite for 0 and infinity; below zero r is NaN.
+    """
     dtype = x.dtype
     table = inverses_of(dtype)
     m = mantissa_of(e, x)
@@ -65,8 +74,10 @@ def reduced_to_one(e: Lanes, x: Lane) -> Reduced:
     shifted = e.bits(e.add(m, 0.5 / TABLE[dtype]))
     index = e.shift_right(shifted, FORMATS[dtype].mantissa + 1 - TABLE[dtype].bit_length())
     high, low = LN2[dtype]
+    inverse = looked_up(e, table.inverses, index)
+    r = e.fma(m, inverse, -1)
     return Reduced(
         e.fma(k, high, looked_up(e, table.high, index)),
         e.fma(k, low, looked_up(e, table.low, index)),
-        e.fma(m, looked_up(e, table.inverses, index), -1),
+        r if rest is None else e.fma(scale(e, rest, e.neg(k)), inverse, r),
     )
