@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from mpmath import mp
 
+from wengert.compile.elementary.error_function import erf_pieces
 from wengert.compile.elementary.exponential import roots_of
 from wengert.compile.elementary.formats import LN2
 from wengert.compile.elementary.instructions import TABLE
 from wengert.compile.elementary.inverses import inverses_of
-from wengert.compile.elementary.pieces import pieces_of
+from wengert.compile.elementary.pieces import pieces_of, through
 
 floats = pytest.mark.parametrize("kind", [np.float32, np.float64], ids=["float32", "float64"])
 
@@ -76,3 +77,22 @@ def test_pieces_are_expanded_where_the_function_is_nearly_a_float32(function, en
     errors = [abs(function(centre) - start) for centre, start in starts]
     assert max(errors) <= 2.0**-25
     assert sorted(errors)[len(errors) // 2] <= 2.0**-29
+
+
+def test_polynomials_pass_through_their_points():
+    places, coefficients = [-1.0, -0.25, 0.5, 2.0], [3.0, -2.0, 0.5, 4.0]
+    values = [float(np.polynomial.polynomial.polyval(x, coefficients)) for x in places]
+    np.testing.assert_allclose(through(values, places), coefficients, rtol=1e-14)
+
+
+def test_pieces_of_the_error_function_in_float64_have_all_digits():
+    rows = np.array(erf_pieces()).T
+    with mp.workprec(200):
+        for centre, start, *series in rows.tolist():
+            assert abs(mp.erf(centre) - start) <= 2.0**-54
+            for distance in (-0.19, 0.01, 0.1, 0.19):
+                if centre + distance > 0:
+                    first = distance if centre == 0 else start
+                    found = first + distance * mp.polyval(series[::-1], distance)
+                    exact = mp.erf(centre + mp.mpf(distance))
+                    assert abs(found - exact) <= 2.0**-53 * exact

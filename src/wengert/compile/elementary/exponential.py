@@ -91,8 +91,13 @@ class Roots(NamedTuple):
 @lru_cache(maxsize=2)
 def roots_of(dtype: DType) -> Roots:
     """Return as many roots as two registers hold."""
-    context = Context(prec=60)
-    exact = [context.power(Decimal(2), Decimal(i) / TABLE[dtype]) for i in range(TABLE[dtype])]
+    context, count = Context(prec=60), TABLE[dtype]
+    step = Decimal(2)
+    for _ in range(count.bit_length() - 1):
+        step = context.sqrt(step)
+    exact = [Decimal(1)]
+    while len(exact) < count:
+        exact.append(context.multiply(exact[-1], step))
     high = [float(dtype.type(x)) for x in exact]
     low = [float(context.subtract(x, Decimal(y))) for x, y in zip(exact, high, strict=True)]
     return Roots(tuple(high), tuple(low))

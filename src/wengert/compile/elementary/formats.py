@@ -7,6 +7,7 @@ rounded to a whole number, which stands in the lowest bits of the sum as well.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.elementary.instructions import available, scale
@@ -129,7 +130,7 @@ _SHORT = 3
 """Coefficients that one chain is enough for."""
 
 
-def horner(e: Lanes, x: Lane, coefficients: tuple[float, ...]) -> Lane:
+def horner(e: Lanes, x: Lane, coefficients: Sequence[Operand]) -> Lane:
     """Return the polynomial, lowest coefficient first."""
     value: Operand = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
@@ -138,7 +139,7 @@ def horner(e: Lanes, x: Lane, coefficients: tuple[float, ...]) -> Lane:
     return value
 
 
-def polynomial(e: Lanes, x: Lane, square: Lane, coefficients: tuple[float, ...]) -> Lane:
+def polynomial(e: Lanes, x: Lane, square: Lane, coefficients: Sequence[Operand]) -> Lane:
     """Return the polynomial from its even and its odd powers: two chains at a time, not one."""
     if len(coefficients) <= _SHORT:
         return horner(e, x, coefficients)

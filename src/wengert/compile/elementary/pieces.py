@@ -9,14 +9,15 @@ for achieving high accuracy and good performance, 1986).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from wengert.compile.elementary.formats import FORMATS, at_least, at_most
+from wengert.compile.elementary.formats import FORMATS, at_least, at_most, horner
 from wengert.compile.elementary.instructions import TABLE, looked_up
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32
@@ -26,10 +27,11 @@ _QUARTERS = 21
 """Bits behind the first two of the mantissa."""
 
 _DEGREE = 6
-_CANDIDATES = 64
+_CANDIDATES = 32
 """Points about which to expand that are tried."""
 
 Function = Callable[[float], float]
+Number = TypeVar("Number", float, Decimal)
 
 
 class Pieces(NamedTuple):
@@ -62,10 +64,7 @@ def odd_of_pieces(e: Lanes, x: Lane, pieces: Pieces) -> Lane:
     distance = e.sub(size, looked_up(e, pieces.centres, index))
     start, *rest = (looked_up(e, row, index) for row in pieces.coefficients)
     start = e.where(e.compare("<", size, pieces.second), size, start)
-    value: Lane = rest[-1]
-    for coefficient in rest[-2::-1]:
-        value = e.fma(distance, value, coefficient)
-    return e.copy_sign(e.fma(distance, value, start), x)
+    return e.copy_sign(e.fma(distance, horner(e, distance, rest), start), x)
 
 
 @lru_cache(maxsize=2)
@@ -94,10 +93,11 @@ def _first(function: Function, stop: float) -> tuple[float, ...]:
 def _expanded(function: Function, start: float, stop: float) -> tuple[float, ...]:
     """Return the centre of a piece and the coefficients."""
     step = 2.0 ** -FORMATS[FLOAT32].mantissa * stop
-    middle = float(np.float32((start + stop) / 2))
-    centres = [float(np.float32(middle + i * step)) for i in range(_CANDIDATES)]
-    centre = min(centres, key=lambda c: abs(function(c) - float(np.float32(function(c)))))
-    value = float(np.float32(function(centre)))
+    centres = ((start + stop) / 2 + step * np.arange(_CANDIDATES)).astype(np.float32)
+    exact = np.array([function(float(c)) for c in centres])
+    values = exact.astype(np.float32)
+    best = int(np.argmin(np.abs(exact - values)))
+    centre, value = float(centres[best]), float(values[best])
 
     def slope(d: float) -> float:
         return (function(centre + d) - value) / d
@@ -106,16 +106,27 @@ def _expanded(function: Function, start: float, stop: float) -> tuple[float, ...
 
 
 def _interpolated(function: Function, start: float, stop: float) -> list[float]:
-    """Return the coefficients of the polynomial with the function's values at Chebyshev nodes."""
+    """Return the coefficients in float32 of the polynomial that meets the function at nodes."""
     middle, radius = (start + stop) / 2, (stop - start) / 2
-    places = [
-        middle + radius * math.cos((2 * i + 1) * math.pi / (2 * _DEGREE)) for i in range(_DEGREE)
-    ]
-    divided = [function(x) for x in places]
-    for order in range(1, _DEGREE):
-        for i in reversed(range(order, _DEGREE)):
+    places = [middle + radius * x for x in chebyshev_nodes(_DEGREE)]
+    return [float(np.float32(c)) for c in through([function(x) for x in places], places)]
+
+
+def chebyshev_nodes(count: int) -> list[float]:
+    """Return the zeros of a Chebyshev polynomial."""
+    return [math.cos((2 * i + 1) * math.pi / (2 * count)) for i in range(count)]
+
+
+def through(values: Sequence[Number], places: Sequence[Number]) -> list[Number]:
+    """Return the coefficients of the polynomial with those values, by Newton's interpolation."""
+    divided = list(values)
+    for order in range(1, len(places)):
+        for i in reversed(range(order, len(places))):
             divided[i] = (divided[i] - divided[i - 1]) / (places[i] - places[i - order])
     powers = [divided[-1]]
-    for value, x in zip(divided[-2::-1], places[-2::-1], strict=True):
-        powers = [value - x * powers[0], *(a - x * b for a, b in pairwise(powers)), powers[-1]]
-    return [float(np.float32(c)) for c in powers]
+    for i in reversed(range(len(places) - 1)):
+        powers.append(powers[-1])
+        for j in reversed(range(1, len(powers) - 1)):
+            powers[j] = powers[j - 1] - places[i] * powers[j]
+        powers[0] = divided[i] - places[i] * powers[0]
+    return powers
