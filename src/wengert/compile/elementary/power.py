@@ -1,7 +1,8 @@
 """Powers: ``|x|^y = 2^(y log2 |x|)``, with as many digits of the logarithm as the result needs.
 
 In float32 all is computed in float64. In float64 the logarithm and its product with y are sums of
-two numbers (Dekker, A floating-point technique for extending the available precision, 1971).
+two numbers (Dekker, A floating-point technique for extending the available precision, 1971). With
+tables in registers natural logarithms are quicker, in the operands' dtype.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def pow(e: Lanes, x: Lane, y: Lane) -> Lane:
     """Return ``x^y``, with the special cases of IEEE 754: 1 if x is 1 or y is 0, even beside NaN.
 
     NaN for a negative x and a y that is not whole; the sign of x for a y that is odd. Largest
-    errors seen: 0.7 units in the last place in float32, 1.1 in float64.
+    errors seen: 0.9 units in the last place in float32, 1.1 in float64.
     """
     plainly = _narrow if x.dtype == FLOAT32 else _wide
     value = (_by_table if available(e) else plainly)(e, e.absolute(x), y)
