@@ -10,7 +10,6 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from wengert.compile.elementary.instructions import available, scale
 from wengert.compile.emit.expression import Lane, Lanes, Operand
 from wengert.graph.dtypes import FLOAT32, FLOAT64, INT64, UINT64, DType
 
@@ -107,12 +106,9 @@ def power_of_two(e: Lanes, exponent: Lane) -> Lane:
 def scaled(e: Lanes, x: Lane, exponent: Lane) -> Lane:
     """Return ``x * 2 ** (n - 2 * bias)``, rounded once, for the n in the bits of a shifted sum.
 
-    Without an instruction for it, half of the power is multiplied first: each half is a normal
-    number where the whole one may be beyond the range, and only the second product can be rounded.
+    Half of the power is multiplied first: each half is a normal number where the whole one may be
+    beyond the range, and only the second product can be rounded.
     """
-    if available(e):
-        form = FORMATS[x.dtype]
-        return scale(e, x, e.sub(exponent, form.shift + 2 * form.bias))
     bits = e.bits(exponent)
     half = e.shift_right(bits, 1)
     first = e.mul(x, power_of_two(e, half))
