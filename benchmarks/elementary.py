@@ -19,9 +19,10 @@ OTHERS = ("numpy", "torch", "jax")
 ABSENT = {("numpy", "erf")}
 """What a system does not have."""
 
-EXPLANATION = f"""{LENGTH} elements from 0.1 to 4, one thread. *Native*: nanoseconds per element,
-median over rounds with quartiles in brackets, and the fastest call. The others: their fastest call
-in units of native code's; above 1, native code is quicker."""
+EXPLANATION = f"""{LENGTH} elements from 0.1 to 4, one thread, arrays that begin at lines of the
+cache. *Native*, a compiled function that returns a new array: nanoseconds per element, median over
+rounds with quartiles in brackets, and the fastest call. The others, NumPy and PyTorch into memory
+that is there: their fastest call in units of native code's; above 1, native code is quicker."""
 
 
 def measure(function: str, dtype: str, workers: dict[str, Worker], chosen: Any) -> Rounds:

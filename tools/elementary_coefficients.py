@@ -68,6 +68,10 @@ def _odd(function: Callable[[Any], Any]) -> tuple[Callable[[Any], Any], Callable
     return target, weight
 
 
+def _log_tail(x: Any) -> Any:
+    return (mp.log1p(x) - x + x**2 / 2) / x**3
+
+
 def _log2_tail(z: Any) -> Any:
     x = mp.sqrt(z)
     return 2 / mp.log(2) * (mp.atanh(x) - x - x**3 / 3) / x**5
@@ -81,6 +85,14 @@ FITS = (
         lambda x: x**2 / mp.expm1(x),
         (-HALF_LN2 * 1.0001, HALF_LN2 * 1.0001),
         {"float32": 4, "float64": 9},
+    ),
+    Fit(
+        "EXP_NEAR",
+        "the same for |x| <= log(2) / 30, by errors relative to exp(x)",
+        lambda x: (mp.expm1(x) - x) / x**2,
+        lambda x: x**2,
+        (-HALF_LN2 / 15, HALF_LN2 / 15),
+        {"float32": 1, "float64": 4},
     ),
     Fit(
         "EXPM1",
@@ -97,6 +109,22 @@ FITS = (
         lambda x: x**2 / mp.log1p(x),
         (mp.mpf("-0.25"), mp.mpf("0.5")),
         {"float32": 8, "float64": 18},
+    ),
+    Fit(
+        "LOG_NEAR",
+        "the same for |x| <= 0.043",
+        lambda x: (mp.log1p(x) - x) / x**2,
+        lambda x: x**2 / mp.log1p(x),
+        (mp.mpf("-0.043"), mp.mpf("0.043")),
+        {"float64": 8},
+    ),
+    Fit(
+        "LOG_TAIL",
+        "log(1 + x) = x - x² / 2 + x³ P(x) for |x| <= 0.043",
+        _log_tail,
+        lambda x: x**3 / mp.log1p(x),
+        (mp.mpf("-0.043"), mp.mpf("0.043")),
+        {"float32": 3, "float64": 9},
     ),
     Fit(
         "SIN",

@@ -39,7 +39,7 @@ def native(
         How many arrays there are.
     """
     dtype = np.dtype(dtype)
-    chosen = replace(machine(), fma=cpu != "x86-64") if cpu else machine()
+    chosen = replace(machine(), fma=cpu != "x86-64", avx512=False) if cpu else machine()
     module = Module(chosen)
     module.set_attributes("" if cpu else attributes())
     function = Function(module)

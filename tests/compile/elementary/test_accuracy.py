@@ -59,6 +59,23 @@ def test_every_97th_number_of_float32(name):
             assert wide_units(function(x), wanted).max() <= bound
 
 
+DENSE = {"log": (0.5, 2.0), "tanh": (2.0**-8, 10.0), "erf": (2.0**-8, 4.0)}
+"""Where a function is more than its argument, a constant, or the same thing scaled."""
+
+
+@pytest.mark.slow
+@every
+def test_every_number_of_float32_where_it_matters(name):
+    function, reference = native(name, np.float32), REFERENCES[name]
+    first, last = (int(np.float32(x).view(np.uint32)) for x in DENSE.get(name, (2.0**-9, 104.0)))
+    for start in range(first, last, 2**21):
+        x = np.arange(start, min(start + 2**21, last), dtype=np.uint32).view(np.float32)
+        x = np.concatenate([x, -x])
+        x = x[x > reference.start]
+        wanted = reference.wide(x.astype(np.float64))
+        assert wide_units(function(x), wanted).max() <= BOUNDS[np.dtype(np.float32)]
+
+
 @pytest.mark.slow
 @every
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="needs a wider long double")

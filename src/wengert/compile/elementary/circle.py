@@ -8,6 +8,7 @@ trigonometric functions, SIGNUM Newsletter 18, 1983).
 from __future__ import annotations
 
 import math
+from decimal import Context, Decimal
 from functools import lru_cache
 from itertools import pairwise
 
@@ -55,6 +56,9 @@ def _circle() -> int:
 
 
 _PI = _circle()
+
+PI = Context(prec=60).divide(Decimal(_PI), Decimal(2**_BITS))
+"""The circle constant, to 60 digits."""
 
 
 def half_pi_in_parts(*bits: int) -> tuple[float, ...]:

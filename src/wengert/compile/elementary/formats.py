@@ -7,6 +7,7 @@ rounded to a whole number, which stands in the lowest bits of the sum as well.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.emit.expression import Lane, Lanes, Operand
@@ -54,6 +55,12 @@ FORMATS: dict[DType, Format] = {
     FLOAT32: Format(23, 127, 2.0**-126),
     FLOAT64: Format(52, 1023, 2.0**-1022),
 }
+
+LN2: dict[DType, tuple[float, float]] = {
+    FLOAT32: (0.693115234375, 3.194618273654464e-05),
+    FLOAT64: (0.6931471803691238, 1.9082149292705877e-10),
+}
+"""The logarithm of 2: 15 bits, or 32, and the rest."""
 
 
 def at_most(e: Lanes, x: Lane, bound: float) -> Lane:
@@ -119,7 +126,7 @@ _SHORT = 3
 """Coefficients that one chain is enough for."""
 
 
-def horner(e: Lanes, x: Lane, coefficients: tuple[float, ...]) -> Lane:
+def horner(e: Lanes, x: Lane, coefficients: Sequence[Operand]) -> Lane:
     """Return the polynomial, lowest coefficient first."""
     value: Operand = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
@@ -128,7 +135,7 @@ def horner(e: Lanes, x: Lane, coefficients: tuple[float, ...]) -> Lane:
     return value
 
 
-def polynomial(e: Lanes, x: Lane, square: Lane, coefficients: tuple[float, ...]) -> Lane:
+def polynomial(e: Lanes, x: Lane, square: Lane, coefficients: Sequence[Operand]) -> Lane:
     """Return the polynomial from its even and its odd powers: two chains at a time, not one."""
     if len(coefficients) <= _SHORT:
         return horner(e, x, coefficients)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from wengert.compile.elementary.coefficients import RECIPROCAL, TANH
 from wengert.compile.elementary.exponential import exp_of_normal, exp_to_half_a_unit
 from wengert.compile.elementary.formats import at_most, horner, polynomial, two_sum
+from wengert.compile.elementary.instructions import about_inverse, available
+from wengert.compile.elementary.pieces import odd_of_pieces, pieces_of
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32, FLOAT64
 
 _SATURATED = {FLOAT32: 9.5, FLOAT64: 19.5}
 """Beyond, the tangent is 1."""
+
+_LAST_PIECE = 10.0
+"""The first quarter of a power of two beyond which the tangent is 1 in float32."""
 
 _SMALL = 0.7
 
@@ -20,14 +27,17 @@ _STEPS = {FLOAT32: 1, FLOAT64: 2}
 def quotient(e: Lanes, x: Lane, y: Lane, rest: Lane) -> Lane:
     """Return ``x / (y + rest)`` for y from 1 to 2 and a `rest` below its last place.
 
-    Where multiply-add is one instruction, a polynomial, Newton's iteration and a last correction
-    of the quotient by its remainder are quicker than two divisions (Muller et al., Handbook of
-    Floating-Point Arithmetic, 2nd edition, section 4.7).
+    Where multiply-add is one instruction, a polynomial (or the machine's estimate), Newton's
+    iteration and a last correction of the quotient by its remainder are quicker than two
+    divisions (Muller et al., Handbook of Floating-Point Arithmetic, 2nd edition, section 4.7).
     """
     if not e.fused:
         return _divided(e, x, y, rest)
-    inverse = horner(e, y, RECIPROCAL[y.dtype])
-    for _ in range(_STEPS[y.dtype]):
+    if available(e):
+        inverse, steps = about_inverse(e, y), _STEPS[y.dtype] - 1
+    else:
+        inverse, steps = horner(e, y, RECIPROCAL[y.dtype]), _STEPS[y.dtype]
+    for _ in range(steps):
         inverse = e.fma(inverse, e.fma(e.neg(y), inverse, 1), inverse)
     value = e.mul(x, inverse)
     opposite = e.neg(value)
@@ -45,9 +55,12 @@ def _divided(e: Lanes, x: Lane, y: Lane, rest: Lane) -> Lane:
 def tanh(e: Lanes, x: Lane) -> Lane:
     """Return the hyperbolic tangent: ``1 - 2 u / (1 + u)`` with ``u = e^(-2|x|)``, or a polynomial.
 
-    The polynomial serves small x, for which the difference would lose digits. Largest errors seen:
-    1.3 units in the last place in both dtypes.
+    The polynomial serves small x, for which the difference would lose digits. With tables in
+    registers, float32 has polynomials everywhere. Largest errors seen: 1.3 units in the last place
+    in both dtypes.
     """
+    if available(e) and x.dtype == FLOAT32:
+        return odd_of_pieces(e, x, pieces_of(math.tanh, _LAST_PIECE))
     size = e.absolute(x)
     u = exp_of_normal(e, e.mul(at_most(e, size, _SATURATED[x.dtype]), -2.0))
     large = e.fma(e.div(u, e.add(u, 1)), -2.0, 1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-from wengert.compile.elementary.coefficients import LOG
-from wengert.compile.elementary.exponential import LN2
-from wengert.compile.elementary.formats import FORMATS, polynomial
+from wengert.compile.elementary.coefficients import LOG, LOG_NEAR, LOG_TAIL
+from wengert.compile.elementary.formats import FORMATS, LN2, Pair, polynomial, two_sum
+from wengert.compile.elementary.instructions import available, exponent_of, mantissa_of, scale
+from wengert.compile.elementary.inverses import reduced_to_one
 from wengert.compile.emit.expression import Lane, Lanes
+from wengert.graph.dtypes import FLOAT32
 
 _LEAST = 0.75
 
@@ -59,9 +61,43 @@ def log(e: Lanes, x: Lane) -> Lane:
     Largest errors seen: 1.2 units in the last place in float32, 1.4 in float64 (1.6 where
     multiply-add is not fused).
     """
+    if available(e):
+        return _log_by_instructions(e, x)
     exponent, fraction, zero = lifted(e, x)
     k = as_float(e, exponent, zero)
     return special(e, x, combined(e, k, e.sub(fraction, 1)), 0.0)
+
+
+def _log_by_instructions(e: Lanes, x: Lane, rest: Lane | None = None) -> Lane:
+    """Return the logarithm of ``x + rest``, without a rest also of special numbers."""
+    if x.dtype == FLOAT32:
+        m = mantissa_of(e, x)
+        k = e.sub(exponent_of(e, x), exponent_of(e, m))
+        f = e.sub(m, 1)
+        return combined(e, k, f if rest is None else e.add(f, scale(e, rest, e.neg(k))))
+    high, low, r = reduced_to_one(e, x, rest)
+    square = e.mul(r, r)
+    rest = e.fma(square, polynomial(e, r, square, LOG_NEAR[x.dtype]), low)
+    return e.add(high, e.add(r, rest))
+
+
+def log_in_parts(e: Lanes, x: Lane) -> Pair:
+    """Return the logarithm of a positive number, with some 10 more digits than its dtype has.
+
+    Only for machines with the instructions.
+    """
+    high, low, r = reduced_to_one(e, x)
+    square = e.mul(r, r)
+    tail = polynomial(e, r, square, LOG_TAIL[x.dtype])
+    linear, lost = two_sum(e, high, r)
+    low = e.add(low, lost)
+    if x.dtype == FLOAT32:  # r is so small that its square need not be in two parts
+        return two_sum(e, linear, e.fma(square, e.fma(r, tail, -0.5), low))
+    half = e.mul(r, 0.5)
+    square = e.mul(r, half)
+    whole, lost = two_sum(e, linear, e.neg(square))
+    low = e.add(e.sub(low, e.fma(r, half, e.neg(square))), lost)
+    return two_sum(e, whole, e.fma(e.mul(r, square), e.add(tail, tail), low))
 
 
 def log1p(e: Lanes, x: Lane) -> Lane:
@@ -71,6 +107,9 @@ def log1p(e: Lanes, x: Lane) -> Lane:
     where k is 0. A huge x is made smaller first, so that ``2^-k`` is normal.
     Largest errors seen: 1.2 units in the last place in float32, 1.5 in float64.
     """
+    if available(e):
+        value = _log_by_instructions(e, *two_sum(e, 1, x))
+        return e.copy_sign(special(e, x, value, -1.0), x)
     form = FORMATS[x.dtype]
     drop = 2 * form.mantissa
     huge = e.compare(">", x, 2.0 ** (form.bias - 2))

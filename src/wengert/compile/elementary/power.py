@@ -1,7 +1,8 @@
 """Powers: ``|x|^y = 2^(y log2 |x|)``, with as many digits of the logarithm as the result needs.
 
 In float32 all is computed in float64. In float64 the logarithm and its product with y are sums of
-two numbers (Dekker, A floating-point technique for extending the available precision, 1971).
+two numbers (Dekker, A floating-point technique for extending the available precision, 1971). With
+tables in registers natural logarithms are quicker, in the operands' dtype.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 
 from wengert.compile.elementary.coefficients import EXP, LOG2, LOG2_TAIL
-from wengert.compile.elementary.exponential import exp_of_remainder
+from wengert.compile.elementary.exponential import bounded, exp_by_table, exp_of_remainder
 from wengert.compile.elementary.formats import (
     FORMATS,
     Pair,
@@ -21,7 +22,8 @@ from wengert.compile.elementary.formats import (
     two_product,
     two_sum,
 )
-from wengert.compile.elementary.logarithm import as_float, lifted, split
+from wengert.compile.elementary.instructions import available
+from wengert.compile.elementary.logarithm import as_float, lifted, log_in_parts, split
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.graph.dtypes import FLOAT32, FLOAT64
 
@@ -98,12 +100,22 @@ def _wide(e: Lanes, x: Lane, y: Lane) -> Lane:
     form = FORMATS[FLOAT64]
     log, rest = _log2_in_parts(e, x)
     total, error = two_product(e, y, log)
-    bounded = at_most(e, at_least(e, total, -_END), _END)
-    error = e.where(e.compare("==", total, bounded), e.fma(y, rest, error), 0)
+    within = at_most(e, at_least(e, total, -_END), _END)
+    error = e.where(e.compare("==", total, within), e.fma(y, rest, error), 0)
     shift = form.shift + 2 * form.bias
-    shifted = e.add(bounded, shift)
-    z = e.mul(e.add(e.sub(bounded, e.sub(shifted, shift)), error), _LN2)
+    shifted = e.add(within, shift)
+    z = e.mul(e.add(e.sub(within, e.sub(shifted, shift)), error), _LN2)
     return scaled(e, e.add(exp_of_remainder(e, z, EXP[FLOAT64]), 1), shifted)
+
+
+def _by_table(e: Lanes, x: Lane, y: Lane) -> Lane:
+    """Return ``x^y = e^(y log x)`` for x > 0, on machines with the instructions."""
+    log, rest = log_in_parts(e, x)
+    total = e.mul(y, log)
+    within = bounded(e, total)
+    error = e.fma(y, rest, e.fma(y, log, e.neg(total)))
+    error = e.where(e.compare("==", total, within), error, 0)
+    return exp_by_table(e, within, error, exactly=True)
 
 
 def _is_whole(e: Lanes, x: Lane) -> Lane:
@@ -116,9 +128,10 @@ def pow(e: Lanes, x: Lane, y: Lane) -> Lane:
     """Return ``x^y``, with the special cases of IEEE 754: 1 if x is 1 or y is 0, even beside NaN.
 
     NaN for a negative x and a y that is not whole; the sign of x for a y that is odd. Largest
-    errors seen: 0.7 units in the last place in float32, 1.1 in float64.
+    errors seen: 0.9 units in the last place in float32, 1.1 in float64.
     """
-    value = (_narrow if x.dtype == FLOAT32 else _wide)(e, e.absolute(x), y)
+    plainly = _narrow if x.dtype == FLOAT32 else _wide
+    value = (_by_table if available(e) else plainly)(e, e.absolute(x), y)
     plain = e.both(e.compare(">", x, 0), e.compare("<", x, math.inf))
     plain = e.both(plain, e.compare("<", e.absolute(y), math.inf))
     (value,) = e.repair(e.invert(plain), (value,), lambda: (_special(e, x, y, value),))

@@ -48,7 +48,7 @@ def machine() -> Machine:
     """Return what code is shaped for."""
     features = _features()
     if features.get("avx512f"):
-        return Machine(64, 32, True, True)
+        return Machine(64, 32, True, True, avx512=True)
     if features.get("avx"):
         return Machine(32, 16, bool(features.get("fma")), False)
     if features.get("neon") or _target().triple.startswith(("aarch64", "arm64")):

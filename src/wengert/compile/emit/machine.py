@@ -21,12 +21,15 @@ class Machine:
         Whether multiply-add is one instruction.
     masks : bool
         Whether vectors can be loaded and stored in part.
+    avx512 : bool
+        Whether it has the instructions of AVX-512 for exponents and for tables in registers.
     """
 
     vector_bytes: int
     registers: int
     fma: bool
     masks: bool
+    avx512: bool = False
 
     def lanes(self, dtype: DType) -> int:
         """Return how many elements a register holds."""
