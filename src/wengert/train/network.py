@@ -102,3 +102,11 @@ class Architecture:
         if self.dropout and self.hidden:
             details += f", dropout {self.dropout:g}"
         return f"Network: {self.widths()}{details}: {counted(self.parameters, 'parameter')}."
+
+
+def without_dropout(model: wg.nn.Sequential) -> wg.nn.Sequential:
+    """Return a network of the same layers but for dropout.
+
+    In any mode, it answers as `model` does in evaluation.
+    """
+    return wg.nn.Sequential(*(layer for layer in model if not isinstance(layer, wg.nn.Dropout)))

@@ -314,9 +314,9 @@ def _final_scores(trainer: Trainer) -> tuple[dict[str, Score], str]:
     split = samples.split
     name, trivial = baseline(samples.expected, split.train, split.test, samples.target)
     scores = {
-        "train": trainer.score(split.train),
-        "validation": trainer.score(split.validation),
-        "test": trainer.score(split.test),
+        "train": trainer.score(trainer.part(split.train)),
+        "validation": trainer.score(trainer.part(split.validation)),
+        "test": trainer.score(trainer.part(split.test)),
         "baseline": trivial,
     }
     return scores, name
