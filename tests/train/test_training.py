@@ -12,7 +12,7 @@ import wengert as wg
 from wengert.compile.function import CompiledFunction
 from wengert.data import UserError, dataset_from_arrays, load_digits
 from wengert.data.split import split_rows
-from wengert.train import Interrupted, fit, load_run
+from wengert.train import Interrupted, fit, load_run, loop, minibatches
 from wengert.train import result as result_module
 from wengert.train.loop import Trainer
 from wengert.train.progress import Reporter
@@ -293,3 +293,33 @@ def test_step_and_scoring_are_compiled_once_and_say_so(batch_size, used, capfd, 
     )
     assert re.fullmatch(r"Compiled the scoring for batches of 84 rows: \d+ ms\.", said[1])
     assert compiled == ["first call", "first call"]
+
+
+@pytest.mark.parametrize("data", [blobs(10), plane(10)], ids=["classes", "numbers"])
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+def test_a_handful_of_rows(data, batch_size):
+    result = quick(data, batch_size=batch_size, dropout=0.2)
+    assert [score.rows for score in result.scores.values()][1:] == [2, 2, 2]
+    assert all(np.isfinite(each.train.loss) for each in result.history)
+    assert quick(data, batch_size=batch_size, dropout=0.2).history == result.history
+
+
+@pytest.mark.parametrize("data", [blobs(), plane()], ids=["classes", "numbers"])
+def test_training_that_is_not_compiled_gives_the_same_up_to_rounding(data):
+    compiled = quick(data, dropout=0.2)
+    with wg.disable_compile():
+        evaluated = quick(data, dropout=0.2)
+    for mine, other in zip(compiled.history, evaluated.history, strict=True):
+        # Rounding to float32, carried through a dozen steps that do not magnify it much.
+        np.testing.assert_allclose(mine.train.loss, other.train.loss, rtol=1e-4)
+        np.testing.assert_allclose(mine.validation.loss, other.validation.loss, rtol=1e-4)
+
+
+def test_scores_of_more_rows_than_are_copied_or_watched_at_once(monkeypatch):
+    whole = quick(blobs(), epochs=2)
+    monkeypatch.setattr(loop, "MOST_ROWS_PER_EPOCH_SCORE", 20)
+    monkeypatch.setattr(minibatches, "MOST_BYTES", 100)
+    parts = quick(blobs(), epochs=2)
+    assert parts.scores == whole.scores
+    assert [each.train.rows for each in parts.history] == [20, 20]
+    assert [each.validation for each in parts.history] == [e.validation for e in whole.history]

@@ -81,11 +81,6 @@ class Architecture:
         widths = (self.inputs, *self.hidden, self.outputs)
         return sum((into + 1) * out for into, out in pairwise(widths))
 
-    def largest_product(self, rows: int) -> int:
-        """Return the floating-point operations of the largest matrix product for some rows."""
-        widths = (self.inputs, *self.hidden, self.outputs)
-        return max(2 * rows * into * out for into, out in pairwise(widths))
-
     def widths(self) -> str:
         """Return the layer widths joined by arrows."""
         return " → ".join(str(width) for width in (self.inputs, *self.hidden, self.outputs))
