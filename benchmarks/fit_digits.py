@@ -32,9 +32,11 @@ EXPLANATION = """One training: 1,257 rows, 64-256-10, relu, Adam, minibatches of
 `MLPClassifier.fit` is given rows that are read, split and encoded. `wengert.train.fit` does that
 itself, scores training and validation rows after each epoch, and keeps the weights of the best; by
 default it has dropout, too, which scikit-learn has not. In each round, each runs in new processes,
-in random order, on the same processors. *First* is a process's first training, without imports;
-the compiled code is made, or found on the disk. *Again* is the median of the three after it. *With
-imports* is the first training with the imports, bytecode warm. Medians over rounds with quartiles
+in random order, on the same processors; with more than one, Wengert finds out, as it does by
+default, whether to use them. *First* is a process's first training, without imports;
+the compiled code is made, or found on the disk. *With imports* is the first training with the
+imports, bytecode warm. *Again* is the median of the three after it; *of processors* is the time
+that processors worked on it, which other programs disturb less. Medians over rounds with quartiles
 in brackets, and the smallest; *×* is scikit-learn's time over that of `wengert.train.fit`, within
 rounds."""
 
@@ -69,6 +71,8 @@ def trained(case: Case, threads: int, folder: Path, count: int) -> dict[str, Any
     with tempfile.TemporaryDirectory() as empty:
         caches = caches_in(Path(empty) if case.cold else folder)
         variables = {"PYTHONPATH": same_modules(), "PYTHONDONTWRITEBYTECODE": ""}
+        if threads > 1:
+            variables["WENGERT_THREADS"] = "auto"
         done = subprocess.run(
             [sys.executable, "-P", "-m", MODULE, *map(str, arguments)],
             env=pinned_environment(threads) | caches | variables,
@@ -91,6 +95,7 @@ def timed(case: Case, answer: dict[str, Any]) -> Times:
         "first, code on the disk": first,
         "with imports": answer["imports"] + first,
         "again": statistics.median(others),
+        "again, of processors": statistics.median(answer["worked"][1:]),
     }
     if case == PEER:
         found["first, nothing on the disk"] = first
