@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 LOCKED := $(PIP) install --require-hashes
 PYTEST := $(BIN)/python -m pytest --quiet -n $(WORKERS)
 UV := $(BIN)/python -m uv --quiet
-BENCHMARKS := import_time linear_work eager_step train_step elementary
+BENCHMARKS := import_time linear_work eager_step train_step elementary fit_digits
 
 .DELETE_ON_ERROR:
 .SUFFIXES:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
+import wengert as wg
+from tests.compile.programs import F, compiled, graph_of, reference, same_bits, shared_finely
+from wengert.compile.emit.llvm import machine
+from wengert.compile.kernels.each import Each
+from wengert.compile.lowering.pipeline import prepare
 
 
 def philox(key, counter, count, dtype):
@@ -36,3 +40,62 @@ def test_a_state_for_each_lane(monkeypatch):
         np.testing.assert_array_equal(whole[lane].ravel(), wanted)
     shared_finely(monkeypatch)
     same_bits(compiled(graph, [states], threads=2)[:1], [whole])
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (17, 24), (20, 3, 16), (2, 64), (64, 7), (16, 0)])
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64], ids=["uint32", "uint64"])
+@pytest.mark.parametrize("lanes", [(), (3,)])
+def test_rows_of_whole_blocks_hold_the_same_words(shape, dtype, lanes, monkeypatch):
+    states = np.arange(3 * int(np.prod(lanes)), dtype=np.uint64).reshape(*lanes, 3)
+    graph = graph_of(lambda s: F.random_bits(s, shape, dtype), states)
+    whole, after = compiled(graph, [states])
+    for lane in np.ndindex(lanes):
+        key, counter = states[lane][:2], int(states[lane][2])
+        wanted = philox(key, counter, int(np.prod(shape)), dtype)
+        np.testing.assert_array_equal(whole[lane].ravel(), wanted)
+    shared_finely(monkeypatch)
+    same_bits(compiled(graph, [states], threads=2), [whole, after])
+
+
+def test_numbers_are_laid_out_as_what_they_meet():
+    state = np.array([1, 2, 3], np.uint64)
+    rng = np.random.default_rng(0)
+    x, w, v = (rng.normal(size=n).astype(np.float32) for n in ((32, 64), (256, 64), (10, 256)))
+
+    def thinned(state, x, w, v):
+        full = F.relu(F.linear(x, w))
+        u, _ = F.uniform(state, full.shape, np.float32)
+        return F.linear(F.where(F.less(u, 0.5), full, 0.0), v)
+
+    graph = graph_of(thinned, state, x, w, v)
+    program = prepare(graph, {}, machine())
+    (drawn,) = (kernel for kernel in program.kernels if isinstance(kernel, Each))
+    (bits,) = drawn.writes
+    (reader,) = (kernel for kernel in program.kernels if bits in kernel.reads)
+    arrays = [seen for seen in reader.views if seen.buffer is not None]
+    assert [seen.shape[seen.strides.index(1)] for seen in arrays] == [32] * 3
+    (mine,), (wanted,) = (run(graph, [state, x, w, v]) for run in (compiled, reference))
+    np.testing.assert_allclose(mine, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", [wg.optim.SGD, wg.optim.Adam])
+def test_a_step_with_dropout_draws_what_the_eager_one_draws(optimizer):
+    x, y = np.ones((32, 8), np.float32), np.arange(32) % 4
+
+    def trained(compiles):
+        wg.manual_seed(0)
+        layers = wg.nn.Linear(8, 64), wg.nn.ReLU(), wg.nn.Dropout(0.4), wg.nn.Linear(64, 4)
+        net = wg.nn.Sequential(*layers)
+        descent = optimizer(net.parameters(), lr=0.01)
+
+        def step(x, y):
+            loss = wg.nn.functional.cross_entropy(net(x), y)
+            loss.backward()
+            descent.step()
+            descent.zero_grad()
+            return loss
+
+        step = wg.compile(step) if compiles else step
+        return [step(wg.tensor(x), wg.tensor(y)).item() for _ in range(5)]
+
+    np.testing.assert_allclose(trained(True), trained(False), rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from importlib import resources
 
 import numpy as np
@@ -9,6 +10,15 @@ import pytest
 
 import wengert.data
 from wengert.data import Dataset, UserError, dataset_from_arrays, load_digits
+
+
+def test_digits_are_the_numbers_of_the_file():
+    file = resources.files("wengert.data").joinpath("digits", "digits.csv.gz")
+    _, *lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+    numbers = [[float(cell) for cell in line.split(",")] for line in lines]
+    digits = load_digits()
+    assert digits.features.tolist() == [row[:-1] for row in numbers]
+    assert digits.targets.tolist() == [str(int(row[-1])) for row in numbers]
 
 
 def test_digits_are_whole_grey_levels_of_every_class():

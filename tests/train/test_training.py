@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from wengert.compile.function import CompiledFunction
 from wengert.data import UserError, dataset_from_arrays, load_digits
-from wengert.train import Interrupted, fit, load_run, loop
+from wengert.data.split import split_rows
+from wengert.train import Interrupted, fit, load_run, loop, minibatches
 from wengert.train import result as result_module
 from wengert.train.loop import Trainer
+from wengert.train.progress import Reporter
 from wengert.train.rundir import CONFIG, CURVE, METRICS, PREPROCESSING, WEIGHTS
 
 FILES = sorted([CONFIG, CURVE, METRICS, PREPROCESSING, WEIGHTS])
@@ -83,23 +86,18 @@ def test_weight_decay_makes_weights_smaller():
     assert sizes[1] < 0.8 * sizes[0]
 
 
-def test_dropout_is_on_in_every_step_and_off_in_every_measurement(monkeypatch):
-    modes = {"step": set(), "score": set()}
-    step, score = Trainer._step, loop.measure
-
-    def watched_step(self, rows):
-        modes["step"].add(self.model.training)
-        watched_step.model = self.model
-        return step(self, rows)
-
-    def watched_measure(*arguments):
-        modes["score"].add(watched_step.model.training)
-        return score(*arguments)
-
-    monkeypatch.setattr(Trainer, "_step", watched_step)
-    monkeypatch.setattr(loop, "measure", watched_measure)
-    quick(blobs(), epochs=3)
-    assert modes == {"step": {True}, "score": {False}}
+def test_dropout_is_on_in_every_step_and_off_in_every_measurement():
+    free, dropped = (quick(blobs(), epochs=3, dropout=dropout) for dropout in (0.0, 0.5))
+    assert free.history != dropped.history
+    data = dataset_from_arrays(*blobs())
+    truth = np.array([dropped.predictor.preprocessor.target.classes.index(t) for t in data.targets])
+    split = split_rows(data.frame().target, 0.15, 0.15, seed=0)
+    chances = dropped.predict(data).probabilities[np.arange(len(truth)), truth]
+    for name, rows in (("train", split.train), ("test", split.test)):
+        # The network answers in float32, in another order of summation than the scoring.
+        np.testing.assert_allclose(
+            dropped.scores[name].loss, -np.log(chances[rows]).mean(), rtol=1e-5
+        )
 
 
 def test_the_best_epoch_is_kept():
@@ -192,21 +190,12 @@ def test_a_taken_place_is_refused_before_training(tmp_path, monkeypatch):
 
 def interrupt_in_epoch(monkeypatch, number):
     """Let Ctrl-C come in the middle of an epoch."""
-    step, counts = Trainer._step, {"epoch": 0}
-    begin = Trainer._train_epoch
 
-    def train_epoch(self, epoch):
-        counts["epoch"] = epoch
-        begin(self, epoch)
-
-    def interrupted_step(self, rows):
-        loss = step(self, rows)
-        if counts["epoch"] == number:
+    def interrupt(self, epoch, rows_done, rows):
+        if epoch == number:
             raise KeyboardInterrupt
-        return loss
 
-    monkeypatch.setattr(Trainer, "_train_epoch", train_epoch)
-    monkeypatch.setattr(Trainer, "_step", interrupted_step)
+    monkeypatch.setattr(Reporter, "batch", interrupt)
 
 
 def test_ctrl_c_keeps_the_whole_epochs_as_a_run(tmp_path, monkeypatch):
@@ -292,12 +281,45 @@ def test_choices_that_are_no_words(choice):
         fit("digits", **choice)
 
 
-def test_the_step_is_compiled_once_for_each_size_of_minibatch_and_says_so(capfd):
-    quick(blobs(), batch_size=32, progress=True)
+@pytest.mark.parametrize(("batch_size", "used"), [(32, 32), (1000, 84)])
+def test_step_and_scoring_are_compiled_once_and_say_so(batch_size, used, capfd, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(CompiledFunction, "_note", lambda _, reason: compiled.append(reason))
+    quick(blobs(), batch_size=batch_size, progress=True)
     said = [line for line in capfd.readouterr().err.splitlines() if "Compiled" in line]
     assert len(said) == 2
-    assert re.fullmatch(r"Compiled the training step for batches of 32 rows: \d+ ms\.", said[0])
-    assert re.fullmatch(r"Compiled .* of \d+ rows, the last of an epoch: \d+ ms\.", said[1])
-    quick(blobs(), batch_size=1000, progress=True)
-    said = [line for line in capfd.readouterr().err.splitlines() if "Compiled" in line]
-    assert len(said) == 1
+    assert re.fullmatch(
+        rf"Compiled the training step for batches of {used} rows: \d+ ms\.", said[0]
+    )
+    assert re.fullmatch(r"Compiled the scoring for batches of 84 rows: \d+ ms\.", said[1])
+    assert compiled == ["first call", "first call"]
+
+
+@pytest.mark.parametrize("data", [blobs(10), plane(10)], ids=["classes", "numbers"])
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+def test_a_handful_of_rows(data, batch_size):
+    result = quick(data, batch_size=batch_size, dropout=0.2)
+    assert [score.rows for score in result.scores.values()][1:] == [2, 2, 2]
+    assert all(np.isfinite(each.train.loss) for each in result.history)
+    assert quick(data, batch_size=batch_size, dropout=0.2).history == result.history
+
+
+@pytest.mark.parametrize("data", [blobs(), plane()], ids=["classes", "numbers"])
+def test_training_that_is_not_compiled_gives_the_same_up_to_rounding(data):
+    compiled = quick(data, dropout=0.2)
+    with wg.disable_compile():
+        evaluated = quick(data, dropout=0.2)
+    for mine, other in zip(compiled.history, evaluated.history, strict=True):
+        # Rounding to float32, carried through a dozen steps that do not magnify it much.
+        np.testing.assert_allclose(mine.train.loss, other.train.loss, rtol=1e-4)
+        np.testing.assert_allclose(mine.validation.loss, other.validation.loss, rtol=1e-4)
+
+
+def test_scores_of_more_rows_than_are_copied_or_watched_at_once(monkeypatch):
+    whole = quick(blobs(), epochs=2)
+    monkeypatch.setattr(loop, "MOST_ROWS_PER_EPOCH_SCORE", 20)
+    monkeypatch.setattr(minibatches, "MOST_BYTES", 100)
+    parts = quick(blobs(), epochs=2)
+    assert parts.scores == whole.scores
+    assert [each.train.rows for each in parts.history] == [20, 20]
+    assert [each.validation for each in parts.history] == [e.validation for e in whole.history]

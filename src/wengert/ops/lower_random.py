@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
-from wengert.graph.dtypes import UINT64, DType
+from wengert.graph.dtypes import INT64, UINT64, DType
 from wengert.ops.lowering import Expressions, Kernels, Scalar, View
 
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _ROUNDS = 10
 _WORDS = 4
+_ROWS = 16
+"""How many rows there must be to be drawn each for itself: threads share rows."""
 
 
 def _block(e: Expressions, keys: list[Scalar], before: Scalar, number: Scalar) -> list[Scalar]:
@@ -41,27 +43,33 @@ def random_bits(
     rank = len(lead)
     parts = UINT64.itemsize // dtype.itemsize
     per_block = _WORDS * parts
-    bits = kernels.empty((*lead, count), dtype)
+    in_rows = len(shape) > 1 and shape[0] >= _ROWS and shape[-1] % per_block == 0
+    table = shape if in_rows else (count,)
+    bits = kernels.empty((*lead, *table), dtype)
 
     def drawn(first: int, used: int) -> None:
-        """Draw blocks from number `first` on, of each the first `used` numbers."""
+        """Draw blocks from number `first` of each row on, of each the first `used` numbers."""
+        blocks = table[-1] // per_block if used == per_block else 1
 
-        def body(e: Expressions, *index: Scalar) -> None:
-            lane, number = index[:rank], e.add(index[-1], first)
+        def body(e: Expressions, target: View, *index: Scalar) -> None:
+            lane, row, block = index[:rank], index[rank:-1], e.add(index[-1], first)
+            number = e.constant(0, INT64)
+            for length, i in zip((*table[:-1], blocks), (*row, block), strict=True):
+                number = e.add(e.mul(number, length), i)
             keys = [e.load(state, *lane, 0), e.load(state, *lane, 1)]
             words = _block(e, keys, e.load(state, *lane, 2), number)
             for place in range(used):
                 word, half = words[place // parts], place % parts
                 value = e.cast(e.shift_right(word, 32) if half else word, dtype)
-                e.store(value, bits, *lane, e.add(e.mul(number, per_block), place))
+                e.store(value, target, *lane, *row, e.add(e.mul(block, per_block), place))
 
-        blocks = count // per_block if used == per_block else 1
         kernels.each(
-            (*lead, blocks),
+            (*lead, *table[:-1], blocks),
             body,
             reads=(state,),
             writes=(bits,),
             parallel=True,
+            movable=True,
         )
 
     whole, rest = divmod(count, per_block)

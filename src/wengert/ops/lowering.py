@@ -276,8 +276,13 @@ class Kernels(Protocol):
         reads: Sequence[View] = (),
         writes: Sequence[View],
         parallel: bool = False,
+        movable: bool = False,
     ) -> None:
-        """Run ``body(e, *index)`` for each index of `shape`, in order, or in any if `parallel`."""
+        """Run ``body(e, *index)`` for each index of `shape`, in order, or in any if `parallel`.
+
+        If it is `movable`, what is written may be laid out as its readers like; then it is
+        ``body(e, *writes, *index)``, with the views to write to.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,18 @@ from wengert.data.errors import UserError
 from wengert.data.frame import Features, Indices
 from wengert.data.preprocess import TargetCoding
 from wengert.data.split import Split
-from wengert.train.metrics import Epoch, Score, measure
+from wengert.train.metrics import Epoch, Score, score_of
+from wengert.train.minibatches import Minibatches
+from wengert.train.network import without_dropout
 from wengert.train.options import SGD_MOMENTUM, Options
+from wengert.train.steps import cross_entropy, scoring, squared_error, training_step
 
 if TYPE_CHECKING:
     from wengert.train.progress import Reporter
 
 MOST_ROWS_AT_ONCE = 4096
 MOST_ROWS_PER_EPOCH_SCORE = 5000
+ROWS_SCORED_AT_ONCE = 128
 _SHUFFLE_STREAM = 1
 
 Weights = dict[str, npt.NDArray[Any]]
@@ -49,6 +53,28 @@ class Samples:
     expected: npt.NDArray[Any]
     split: Split
     target: TargetCoding
+
+    def minibatches(self, size: int, rows: int) -> Minibatches:
+        """Return what copies up to so many rows at a pass into minibatches."""
+        return Minibatches(self.features, self.expected, size, rows)
+
+
+class Part(NamedTuple):
+    """Rows that are scored.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+        Their indices.
+    minibatches : Minibatches
+        What copies them.
+    spread : float
+        For regression, the variance of the target.
+    """
+
+    rows: Indices
+    minibatches: Minibatches
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -91,30 +117,34 @@ class Trainer:
     """
 
     def __init__(
-        self, model: wg.nn.Module, samples: Samples, options: Options, reporter: Reporter
+        self, model: wg.nn.Sequential, samples: Samples, options: Options, reporter: Reporter
     ) -> None:
         self.model = model
         self.samples = samples
         self.options = options
         self.reporter = reporter
-        self.criterion = wg.nn.CrossEntropyLoss() if samples.target.classes else wg.nn.MSELoss()
-        self.optimizer = make_optimizer(model, options)
         self.progress = Progress((), 0, {})
-        self._compiled = wg.compile(self._update)
+        rows = samples.split.train
+        self._minibatches = samples.minibatches(min(options.batch_size, len(rows)), len(rows))
+        self._watched = self.part(rows[:MOST_ROWS_PER_EPOCH_SCORE])
+        self._validation = self.part(samples.split.validation)
+        classes = bool(samples.target.classes)
+        loss = cross_entropy if classes else squared_error
+        optimizer = make_optimizer(model, options)
+        self._step = wg.compile(training_step(model, loss, optimizer))
+        self._sums = wg.compile(scoring(without_dropout(model), loss, classes))
         # Its own stream: the order of rows must not depend on how many numbers the split drew.
         key = np.random.SeedSequence([options.seed, _SHUFFLE_STREAM])
         self._shuffle = np.random.Generator(np.random.Philox(key))
 
     def compile(self) -> Iterator[str]:
-        """Compile the step for each size of minibatch, and say how long each took."""
-        size, rows = self.options.batch_size, len(self.samples.split.train)
+        """Compile the step and the scoring, and say how long each took."""
         self.model.train()
-        for count in dict.fromkeys((min(size, rows), rows % size or min(size, rows))):
-            begun = time.perf_counter()
-            self._compiled.prepare(*self._minibatch(self.samples.split.train[:count]))
-            took = 1000 * (time.perf_counter() - begun)
-            last = "" if count in {size, rows} else ", the last of an epoch"
-            yield f"Compiled the training step for batches of {count:,} rows{last}: {took:.0f} ms."
+        rows = self.samples.split.train
+        yield _prepare("training step", self._step, self._minibatches, rows)
+        with wg.no_grad():
+            said = _prepare("scoring", self._sums, self._watched.minibatches, self._watched.rows)
+        yield said
 
     def run(self) -> None:
         """Train for all epochs.
@@ -124,6 +154,7 @@ class Trainer:
         UserError
             If the loss stops being a finite number.
         """
+        self.model.train()
         with np.errstate(all="ignore"):  # a loss that is not finite is told in a sentence
             for number in range(1, self.options.epochs + 1):
                 self._train_epoch(number)
@@ -131,39 +162,19 @@ class Trainer:
 
     def _train_epoch(self, number: int) -> None:
         """Make one pass over the training rows in random order."""
-        size = self.options.batch_size
+        step, report, size = self._step, self.reporter.batch, self._minibatches.size
         order = self._shuffle.permutation(self.samples.split.train)
-        self.model.train()
-        for start in range(0, len(order), size):
-            loss = self._step(order[start : start + size])
+        done = 0
+        for features, expected in self._minibatches.of(order):
+            loss = step(features, expected).item()
             if not math.isfinite(loss):
                 raise UserError(self._divergence(number, loss))
-            self.reporter.batch(number, start + size, len(order))
-
-    def _step(self, rows: Indices) -> float:
-        """Make one step of the optimiser and return the loss before it."""
-        return float(self._compiled(*self._minibatch(rows)).item())
-
-    def _minibatch(self, rows: Indices) -> tuple[Features, npt.NDArray[Any]]:
-        """Return the features and the targets of some rows."""
-        return self.samples.features[rows], self.samples.expected[rows]
-
-    def _update(self, features: wg.Tensor, expected: wg.Tensor) -> wg.Tensor:
-        """Do what a step does; this is what is compiled."""
-        loss: wg.Tensor = self.criterion(self.model(features), expected)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss
+            done += size
+            report(number, done, len(order))
 
     def _close_epoch(self, number: int) -> None:
         """Measure the network after an epoch and keep its weights if they are the best so far."""
-        split = self.samples.split
-        record = Epoch(
-            number=number,
-            train=self.score(split.train[:MOST_ROWS_PER_EPOCH_SCORE]),
-            validation=self.score(split.validation),
-        )
+        record = Epoch(number, self.score(self._watched), self.score(self._validation))
         if not math.isfinite(record.validation.loss) or not math.isfinite(record.train.loss):
             raise UserError(self._divergence(number, record.train.loss))
         before = self.progress
@@ -174,13 +185,28 @@ class Trainer:
             self.progress = Progress(history, number, copy_weights(self.model))
         self.reporter.epoch(record)
 
-    def score(self, rows: Indices) -> Score:
+    def part(self, rows: Indices) -> Part:
+        """Return some rows, at least one, to be scored."""
+        samples = self.samples
+        size = min(ROWS_SCORED_AT_ONCE, len(samples.split.train))  # one for all parts
+        minibatches = samples.minibatches(size, len(rows))
+        expected = samples.expected[rows]
+        spread = 0.0 if samples.target.classes else float(np.var(expected.astype(np.float64)))
+        return Part(rows, minibatches, spread)
+
+    def score(self, part: Part) -> Score:
         """Measure the network on some rows, with dropout switched off."""
-        answers = answer(self.model, self.samples.features[rows])
-        return measure(answers, self.samples.expected[rows], self.samples.target)
+        loss, right = 0.0, 0
+        with wg.no_grad():
+            for minibatch in part.minibatches.of(part.rows):
+                more_loss, more_right = self._sums(*minibatch)
+                loss += more_loss.item()
+                right += more_right.item()
+        return score_of(len(part.rows), loss, right, part.spread, self.samples.target)
 
     def restore_best(self) -> None:
-        """Put the best weights back into the network."""
+        """Put the best weights back into the network, and switch dropout off."""
+        self.model.eval()
         load_weights(self.model, self.progress.weights)
 
     def _divergence(self, number: int, loss: float) -> str:
@@ -191,6 +217,14 @@ class Trainer:
             f"The loss became {loss} in epoch {number} of {self.options.epochs}: training came "
             f"apart; try a smaller --lr than {self.options.rate:g}{other}."
         )
+
+
+def _prepare(name: str, compiled: Any, minibatches: Minibatches, rows: Indices) -> str:
+    """Compile a function of minibatches, and say how long it took."""
+    begun = time.perf_counter()
+    compiled.prepare(*next(minibatches.of(rows)))
+    took = 1000 * (time.perf_counter() - begun)
+    return f"Compiled the {name} for batches of {minibatches.size:,} rows: {took:.0f} ms."
 
 
 def make_optimizer(model: wg.nn.Module, options: Options) -> wg.optim.Optimizer:

@@ -113,18 +113,38 @@ def measure(answers: npt.NDArray[Any], expected: npt.NDArray[Any], target: Targe
 
 def _measure(answers: npt.NDArray[Any], expected: npt.NDArray[Any], target: TargetCoding) -> Score:
     """Do the work of `measure`; answers that are not finite give a loss that is not finite."""
+    if not target.classes:
+        numbers = expected.astype(np.float64)
+        loss = float(np.sum((answers - numbers) ** 2))
+        return score_of(len(expected), loss, 0, float(np.var(numbers)), target)
+    logs = log_probabilities(answers)
+    known = np.flatnonzero(expected >= 0)
+    loss = float(-logs[known, expected[known]].mean()) if len(known) else math.nan
+    right = int((answers.argmax(axis=1) == expected).sum())
+    return score_of(len(expected), loss * len(expected), right, 0.0, target)
+
+
+def score_of(rows: int, loss: float, right: int, spread: float, target: TargetCoding) -> Score:
+    """Return the score of some rows.
+
+    Parameters
+    ----------
+    rows : int
+        How many, at least 1.
+    loss : float
+        The sum of their losses.
+    right : int
+        How many are classified rightly.
+    spread : float
+        The variance of the target of a regression.
+    target : TargetCoding
+        The target.
+    """
+    mean = loss / rows
     if target.classes:
-        logs = log_probabilities(answers)
-        known = np.flatnonzero(expected >= 0)
-        picked = logs[known, expected[known]]
-        loss = float(-picked.mean()) if len(known) else math.nan
-        correct = float((answers.argmax(axis=1) == expected).mean())
-        return Score(len(expected), loss, correct)
-    difference = answers.astype(np.float64) - expected
-    loss = float(np.mean(difference**2))
-    spread = float(np.var(expected.astype(np.float64)))
-    score = 1.0 - loss / spread if spread > 0 else math.nan
-    return Score(len(expected), loss, score, math.sqrt(loss) * target.scale)
+        return Score(rows, mean, right / rows)
+    score = 1.0 - mean / spread if spread > 0 else math.nan
+    return Score(rows, mean, score, math.sqrt(mean) * target.scale)
 
 
 def baseline(

@@ -81,11 +81,6 @@ class Architecture:
         widths = (self.inputs, *self.hidden, self.outputs)
         return sum((into + 1) * out for into, out in pairwise(widths))
 
-    def largest_product(self, rows: int) -> int:
-        """Return the floating-point operations of the largest matrix product for some rows."""
-        widths = (self.inputs, *self.hidden, self.outputs)
-        return max(2 * rows * into * out for into, out in pairwise(widths))
-
     def widths(self) -> str:
         """Return the layer widths joined by arrows."""
         return " → ".join(str(width) for width in (self.inputs, *self.hidden, self.outputs))
@@ -102,3 +97,11 @@ class Architecture:
         if self.dropout and self.hidden:
             details += f", dropout {self.dropout:g}"
         return f"Network: {self.widths()}{details}: {counted(self.parameters, 'parameter')}."
+
+
+def without_dropout(model: wg.nn.Sequential) -> wg.nn.Sequential:
+    """Return a network of the same layers but for dropout.
+
+    In any mode, it answers as `model` does in evaluation.
+    """
+    return wg.nn.Sequential(*(layer for layer in model if not isinstance(layer, wg.nn.Dropout)))

@@ -26,7 +26,6 @@ from wengert.train.progress import ConsoleReporter, Reporter
 from wengert.train.report import print_report
 from wengert.train.result import Interrupted, Result, write_run
 from wengert.train.rundir import Destination, refuse_taken, staged
-from wengert.train.threads import one_thread
 
 Source: TypeAlias = str | Path | Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
@@ -256,13 +255,12 @@ def carry_out(plan: Plan, destination: Destination | None, reporter: Reporter) -
     UserError, Interrupted
         As `fit`.
     """
-    with one_thread(plan.architecture.largest_product(plan.options.batch_size)):
-        if destination is None:
-            result = _train(plan, reporter, None)
-        else:
-            with staged(destination) as (stage, final):
-                result = _train(plan, reporter, final)
-                write_run(stage, result)
+    if destination is None:
+        result = _train(plan, reporter, None)
+    else:
+        with staged(destination) as (stage, final):
+            result = _train(plan, reporter, final)
+            write_run(stage, result)
     if result.interrupted:
         kept = f"; the run so far is in {result.path}" if result.path else ""
         done = f"{len(result.history)} of {plan.options.epochs}"
@@ -314,9 +312,9 @@ def _final_scores(trainer: Trainer) -> tuple[dict[str, Score], str]:
     split = samples.split
     name, trivial = baseline(samples.expected, split.train, split.test, samples.target)
     scores = {
-        "train": trainer.score(split.train),
-        "validation": trainer.score(split.validation),
-        "test": trainer.score(split.test),
+        "train": trainer.score(trainer.part(split.train)),
+        "validation": trainer.score(trainer.part(split.validation)),
+        "test": trainer.score(trainer.part(split.test)),
         "baseline": trivial,
     }
     return scores, name

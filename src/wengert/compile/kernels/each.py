@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wengert.compile.emit.arrays import Shape, Strided
 from wengert.compile.emit.expression import Lane, Lanes
@@ -14,7 +14,13 @@ from wengert.graph.dtypes import INT64
 
 
 class Each(Kernel):
-    """``body(e, *index)`` for each index."""
+    """``body(e, *index)`` for each index; ``body(e, *writes, *index)`` if it is movable.
+
+    Attributes
+    ----------
+    movable : bool
+        Whether what it writes may be laid out in any way.
+    """
 
     def __init__(
         self,
@@ -31,6 +37,12 @@ class Each(Kernel):
         self._writes = list(writes)
         self._axes = shape or (1,)
         self._parallel = parallel
+        self.movable = False
+
+    def see(self, known: Mapping[Strided, Strided]) -> None:
+        """Look at arrays otherwise, also at those that are written."""
+        super().see(known)
+        self._writes = [known.get(x, x) for x in self._writes]
 
     @property
     def heart(self) -> tuple[Strided, ...]:
@@ -55,12 +67,13 @@ class Each(Kernel):
     def emit(self, function: Function, chunk: Index | None) -> None:
         """Emit the code of one chunk."""
         bounds = self.grid.bounds(function, chunk)
+        targets = self._writes if self.movable else []
 
         def inside(index: tuple[Index, ...]) -> None:
             axis = len(index)
             if axis == len(self._axes):
                 used = index[: len(self.shape)]
-                self.body(Lanes(function), *(Lane(str(i), INT64) for i in used))
+                self.body(Lanes(function), *targets, *(Lane(str(i), INT64) for i in used))
                 return
             limits = bounds if axis == 0 else (0, self._axes[axis])
             function.loop(*limits, 1, lambda i, _: inside((*index, i)))

@@ -45,8 +45,9 @@ _Copies: TypeAlias = dict[tuple[Strided, int], Strided]
 
 @dataclass(slots=True)
 class _Flexible:
-    """An intermediate array whose layout is open: who touches it, and how it is seen."""
+    """An intermediate array whose layout is open: how it is written, who touches it, all views."""
 
+    target: Strided
     kernels: list[Kernel] = field(default_factory=list)
     views: set[Strided] = field(default_factory=set)
 
@@ -62,6 +63,10 @@ def arrange(program: Program) -> None:
             axis = len(kernel.shape) - 1
         else:
             axis = _majority(kernel, layouts)
+        for x in kernel.heart:
+            layouts.follow(x, -1)
+        for x in list(leaves(kernel.roots)):
+            layouts.follow(x, axis)
         for store in list(kernel.stores):
             layouts.decide(store.target, axis, isinstance(kernel, Product))
         if isinstance(kernel, Product):
@@ -83,7 +88,8 @@ class _Layouts:
                 if x.buffer is not None:
                     writers[x.buffer].append(x)
             if isinstance(kernel, Each):
-                fixed.update(x.buffer for x in (*kernel.reads, *kernel.writes))
+                fixed.update(x.buffer for x in kernel.reads)
+                fixed.update(x.buffer for x in kernel.writes if not kernel.movable)
             fixed.update(x.buffer for x in beside(kernel.roots))
             for x in (*kernel.reads, *kernel.writes):
                 if x.buffer is not None:
@@ -95,7 +101,7 @@ class _Layouts:
             if buffer.place == "arena" and buffer not in fixed and not others and _fills(target):
                 found = touched[buffer]
                 kernels = list(dict.fromkeys(k for k, _ in found))
-                self._open[buffer] = _Flexible(kernels, {x for _, x in found})
+                self._open[buffer] = _Flexible(target, kernels, {x for _, x in found})
 
     def is_open(self, x: Strided) -> bool:
         """Tell whether the layout of an array may still be chosen."""
@@ -113,6 +119,21 @@ class _Layouts:
         for x in (*kernel.reads, *kernel.writes):
             if x.buffer is not None and x.buffer in self._open:
                 self._open[x.buffer].views.add(x)
+
+    def follow(self, x: Strided, axis: int) -> None:
+        """Let the elements of an array whose writer left its layout open be as a reader likes.
+
+        Parameters
+        ----------
+        x : Strided
+            How it is read.
+        axis : int
+            The axis of `x` along which they are to be neighbours; negative: as it is.
+        """
+        found = self._open.get(x.buffer) if x.buffer is not None else None
+        if found is not None:
+            as_written = (x.shape, x.strides) == (found.target.shape, found.target.strides)
+            self.decide(found.target, axis if as_written else -1, False)
 
     def decide(self, target: Strided, axis: int, padded: bool) -> None:
         """Let the elements of what is written as `target` be neighbours along `axis`.

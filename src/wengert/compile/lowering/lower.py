@@ -240,9 +240,12 @@ class Lowering:
         reads: Sequence[Strided] = (),
         writes: Sequence[Strided],
         parallel: bool = False,
+        movable: bool = False,
     ) -> None:
         """Run ``body(e, *index)`` for each index of `shape`."""
-        self._kernels.append(Each(tuple(shape), body, reads, writes, parallel, [self._label]))
+        made = Each(tuple(shape), body, reads, writes, parallel, [self._label])
+        made.movable = movable
+        self._kernels.append(made)
 
     def product(self, x: Strided, y: Strided, rank: int) -> Strided:
         """Return ``sum(x * y)`` over the axes from number `rank` on."""
