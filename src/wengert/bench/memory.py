@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import wengert as wg
 from wengert.bench.inputs import make_inputs
-from wengert.bench.peers.wengert_step import build_model, build_optimizer, training_step
+from wengert.bench.peers.modules import build_optimizer
+from wengert.bench.peers.wengert_step import model_of, training_step
 from wengert.bench.workload import Workload
 from wengert.compile.plan import Plan
 
@@ -36,7 +37,7 @@ class MemoryUse(NamedTuple):
 def prediction_memory(workload: Workload) -> MemoryUse:
     """Return what the network's answers for one minibatch need."""
     inputs = make_inputs(workload)
-    model = build_model(workload, inputs).eval()
+    model = model_of(workload, inputs).eval()
     x = wg.tensor(inputs.x)
 
     @wg.no_grad()
@@ -50,8 +51,8 @@ def prediction_memory(workload: Workload) -> MemoryUse:
 def training_memory(workload: Workload) -> MemoryUse:
     """Return what a step of training needs, if no gradient is kept after it."""
     inputs = make_inputs(workload)
-    model = build_model(workload, inputs)
-    optimizer = build_optimizer(workload, model)
+    model = model_of(workload, inputs)
+    optimizer = build_optimizer(wg, workload, model)
     x, target = wg.tensor(inputs.x), wg.tensor(inputs.target)
     step = training_step(workload, model, optimizer, lean=True)
     plan = wg.compile(step).plan(x, target)

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from wengert.cli.options import network_options
+
 _EPILOG = """
 \b
 Examples:
@@ -33,12 +35,7 @@ memory          arguments + temporaries (Wengert: its arena) + results
 
 
 @click.command(epilog=_EPILOG, short_help="Measure the training step of a network.")
-@click.argument("networks", nargs=-1, metavar="[NETWORK]...")
-@click.option("--net", metavar="N-N-…", help="A network of your own: widths, input first.")
-@click.option("--batch", type=int, metavar="ROWS", help="Rows of a minibatch.  [default: 32]")
-@click.option("--activation", metavar="relu|tanh|gelu", help="After each hidden layer.")
-@click.option("--optimizer", metavar="sgd|momentum|adam", help="momentum is SGD with 0.9.")
-@click.option("--dropout", type=float, help="Share of hidden values dropped.  [default: 0]")
+@network_options
 @click.option("--threads", type=int, default=1, metavar="N", help="Of each library.  [default: 1]")
 @click.option(
     "--against",

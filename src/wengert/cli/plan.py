@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wengert.cli.options import network_options
+
 if TYPE_CHECKING:
     from wengert.bench.memory import MemoryUse
 
@@ -25,17 +27,12 @@ batch     one minibatch and its targets
 arena     all intermediate values, in one piece of memory whose size is known beforehand
 total     all that a call needs
 
-Nothing is run: the sizes follow from the compiled code, and are what will be allocated.
+With --optimizer only that one is shown. Nothing is run: the sizes follow from the compiled code, and are what will be allocated.
 """
 
 
 @click.command(epilog=_EPILOG, short_help="Show the memory a network needs, before it runs.")
-@click.argument("networks", nargs=-1, metavar="[NETWORK]...")
-@click.option("--net", metavar="N-N-…", help="A network of your own: widths, input first.")
-@click.option("--batch", type=int, metavar="ROWS", help="Rows of a minibatch.  [default: 32]")
-@click.option("--activation", metavar="relu|tanh|gelu", help="After each hidden layer.")
-@click.option("--optimizer", metavar="sgd|momentum|adam", help="Only this one.")
-@click.option("--dropout", type=float, help="Share of hidden values dropped.  [default: 0]")
+@network_options
 @click.option("--details", is_flag=True, help="Show the kernels and arrays of a training step.")
 def plan(
     networks: tuple[str, ...],

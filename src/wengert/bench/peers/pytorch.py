@@ -7,8 +7,9 @@ from typing import Any
 
 from wengert.bench.inputs import Inputs, lengths, make_inputs, rows_out
 from wengert.bench.peers import Unsupported
+from wengert.bench.peers.modules import build_criterion, build_model, build_optimizer
 from wengert.bench.task import Task
-from wengert.bench.workload import MOMENTUM, RATES, Layer, Workload
+from wengert.bench.workload import Workload
 
 
 def prepare(case: dict[str, Any]) -> Task:
@@ -19,7 +20,9 @@ def prepare(case: dict[str, Any]) -> Task:
     torch.manual_seed(0)
     workload = Workload.of(case)
     inputs = make_inputs(workload)
-    model, criterion = _model(workload, inputs), _criterion(workload)
+    norm = torch.nn.LayerNorm
+    model = build_model(torch, workload, inputs, torch.from_numpy, norm)
+    criterion = build_criterion(torch, workload)
     x, target = torch.from_numpy(inputs.x), torch.from_numpy(inputs.target)
 
     def loss_of() -> Any:
@@ -27,7 +30,7 @@ def prepare(case: dict[str, Any]) -> Task:
 
     wrap: Callable[[Any], Any] = torch.compile if case.get("compile") else lambda function: function
     if workload.kind == "step":
-        return _step(_optimizer(workload, model), loss_of, wrap)
+        return _step(build_optimizer(torch, workload, model), loss_of, wrap)
     if workload.kind == "gradient":
         return _gradient(model, wrap(loss_of))
     if case.get("compile"):
@@ -86,58 +89,3 @@ def _facts(parameters: list[Any]) -> dict[str, Any]:
     import torch
 
     return {"version": torch.__version__, "dtype": str(parameters[0].dtype).removeprefix("torch.")}
-
-
-def _model(workload: Workload, inputs: Inputs) -> Any:
-    """Return the network of modules, with the weights given."""
-    import torch
-
-    rest = iter(rows_out(workload, inputs.parameters))
-    modules = []
-    for layer in workload.layers:
-        module = _module(workload, layer)
-        if layer.weight:
-            weight, bias = next(rest)
-            with torch.no_grad():
-                module.weight.copy_(torch.from_numpy(weight))
-                module.bias.copy_(torch.from_numpy(bias))
-        modules.append(module)
-    return torch.nn.Sequential(*modules)
-
-
-def _module(workload: Workload, layer: Layer) -> Any:
-    """Return one layer as a module."""
-    from torch import nn
-
-    if layer.kind == "linear":
-        return nn.Linear(*layer.weight)
-    if layer.kind == "conv":
-        out, into, size = layer.weight[:3]
-        return nn.Conv2d(into, out, size, padding=layer.padding)
-    if layer.kind == "norm":
-        return nn.LayerNorm(layer.weight)
-    if layer.kind == "dropout":
-        return nn.Dropout(workload.dropout)
-    if layer.kind == "activation":
-        return {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}[workload.activation]()
-    return nn.MaxPool2d(2) if layer.kind == "pool" else nn.Flatten()
-
-
-def _criterion(workload: Workload) -> Any:
-    """Return the loss."""
-    from torch import nn
-
-    if workload.loss == "mse":
-        return nn.MSELoss()
-    return nn.BCEWithLogitsLoss() if workload.loss == "binary" else nn.CrossEntropyLoss()
-
-
-def _optimizer(workload: Workload, model: Any) -> Any:
-    """Return the optimiser of the model's parameters."""
-    import torch
-
-    rate = RATES[workload.optimizer]
-    if workload.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=rate)
-    momentum = MOMENTUM if workload.optimizer == "momentum" else 0.0
-    return torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import wengert as wg
-from wengert.bench.inputs import Inputs, lengths, make_inputs, rows_out
+from wengert.bench.inputs import Inputs, lengths, make_inputs
 from wengert.bench.peers import Unsupported
+from wengert.bench.peers.modules import build_criterion, build_model, build_optimizer
 from wengert.bench.task import Task
-from wengert.bench.workload import MOMENTUM, RATES, Layer, Workload
+from wengert.bench.workload import Layer, Workload
 
 
 def prepare(case: dict[str, Any]) -> Task:
@@ -33,8 +34,8 @@ def prepare(case: dict[str, Any]) -> Task:
 def _step(workload: Workload, inputs: Inputs, wrap: Callable[..., Any], *, lean: bool) -> Task:
     """Build a training step."""
     x, target = wg.tensor(inputs.x), wg.tensor(inputs.target)
-    model = build_model(workload, inputs)
-    step = wrap(training_step(workload, model, build_optimizer(workload, model), lean=lean))
+    model = model_of(workload, inputs)
+    step = wrap(training_step(workload, model, build_optimizer(wg, workload, model), lean=lean))
 
     def check(steps: int) -> list[float]:
         return [float(step(x, target).item()) for _ in range(steps)]
@@ -47,7 +48,7 @@ def training_step(
     workload: Workload, model: wg.nn.Module, optimizer: wg.optim.Optimizer, *, lean: bool
 ) -> Callable[[Any, Any], Any]:
     """Return the step of a network, as users write it; `lean` leaves no gradients behind."""
-    criterion = _criterion(workload)
+    criterion = build_criterion(wg, workload)
 
     def keeping(x: Any, target: Any) -> Any:
         optimizer.zero_grad()
@@ -68,7 +69,7 @@ def training_step(
 
 def _derivative(workload: Workload, inputs: Inputs, wrap: Callable[..., Any]) -> Task:
     """Build a value with its gradient, or a product of the Hessian with a vector."""
-    criterion, layers = _criterion(workload), workload.layers
+    criterion, layers = build_criterion(wg, workload), workload.layers
     parameters = _tensors(inputs.parameters)
     direction = _tensors(inputs.direction)
     x, target = wg.tensor(inputs.x), wg.tensor(inputs.target)
@@ -137,37 +138,10 @@ def normalised(x: Any, weight: Any, bias: Any) -> Any:
     return centred / wg.sqrt(variance + 1e-5) * weight + bias
 
 
-def build_model(workload: Workload, inputs: Inputs) -> wg.nn.Sequential:
+def model_of(workload: Workload, inputs: Inputs) -> wg.nn.Sequential:
     """Return the network of modules, with the weights given."""
-    rest = iter(rows_out(workload, inputs.parameters))
-    modules = []
-    for layer in workload.layers:
-        module = _module(workload, layer)
-        if layer.weight:
-            weight, bias = next(rest)
-            with wg.no_grad():
-                module.weight.copy_(wg.tensor(weight))
-                module.bias.copy_(wg.tensor(bias))
-        modules.append(module)
-    return wg.nn.Sequential(*modules)
-
-
-def _module(workload: Workload, layer: Layer) -> Any:
-    """Return one layer as a module."""
-    nn = wg.nn
-    if layer.kind == "linear":
-        into, out = layer.weight
-        return nn.Linear(into, out)
-    if layer.kind == "conv":
-        out, into, size = layer.weight[:3]
-        return nn.Conv2d(into, out, size, padding=layer.padding)
-    if layer.kind == "norm":
-        return LayerNorm(*layer.weight)
-    if layer.kind == "dropout":
-        return nn.Dropout(workload.dropout)
-    if layer.kind == "activation":
-        return {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}[workload.activation]()
-    return nn.MaxPool2d(2) if layer.kind == "pool" else nn.Flatten()
+    model: wg.nn.Sequential = build_model(wg, workload, inputs, wg.tensor, LayerNorm)
+    return model
 
 
 def _apply(workload: Workload, layer: Layer, x: Any, own: Any) -> Any:
@@ -183,19 +157,3 @@ def _apply(workload: Workload, layer: Layer, x: Any, own: Any) -> Any:
     if layer.kind == "activation":
         return {"relu": wg.relu, "tanh": wg.tanh, "gelu": wg.gelu}[workload.activation](x)
     return wg.max_pool2d(x, 2) if layer.kind == "pool" else wg.flatten(x, 1)
-
-
-def _criterion(workload: Workload) -> wg.nn.Module:
-    """Return the loss."""
-    if workload.loss == "mse":
-        return wg.nn.MSELoss()
-    return wg.nn.BCEWithLogitsLoss() if workload.loss == "binary" else wg.nn.CrossEntropyLoss()
-
-
-def build_optimizer(workload: Workload, model: wg.nn.Module) -> wg.optim.Optimizer:
-    """Return the optimiser of the model's parameters."""
-    rate = RATES[workload.optimizer]
-    if workload.optimizer == "adam":
-        return wg.optim.Adam(model.parameters(), lr=rate)
-    momentum = MOMENTUM if workload.optimizer == "momentum" else 0.0
-    return wg.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
