@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Carried: TypeAlias = Sequence[tuple[str, str]]
 
+USUAL, HASTY = "#0", "#1"
+"""The attributes of functions, and of those that LLVM is not to spend its time on."""
+
 
 class Module:
     """The text of one LLVM module.
@@ -60,21 +63,32 @@ class Module:
 
     def text(self) -> str:
         """Return the whole module."""
-        attributes = f"attributes #0 = {{ nounwind {self._attributes} }}\n"
-        return "\n".join((*self._declared.values(), *self._functions.values(), attributes))
+        attributes = (
+            f"attributes {number} = {{ nounwind {more} {self._attributes} }}"
+            for number, more in ((USUAL, ""), (HASTY, "noinline optnone"))
+        )
+        return "\n".join((*self._declared.values(), *self._functions.values(), *attributes, ""))
 
 
 class Function:
     """A function under construction: a cursor at the end of a growing list of instructions.
 
     Its parameters are the control block, the addresses of the arrays that it touches, in the order
-    of `arrays`, and the number of the chunk. Values are written as LLVM writes them. Indices and
-    offsets are i64 throughout; those that are known stay Python integers, so that they fold.
+    of `arrays`, and `numbers`: that of the chunk, unless it says otherwise. Values are written as
+    LLVM writes them. Indices and offsets are i64 throughout; those that are known stay Python
+    integers, so that they fold.
+
+    Attributes
+    ----------
+    hasty : bool
+        Whether to generate its code quickly rather than well, since it does little but call others.
     """
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, numbers: Sequence[str] = ("chunk",)) -> None:
         self.module = module
+        self.numbers = numbers
         self.label = "entry"
+        self.hasty = False
         self.arrays: list[Strided] = []
         self._pointers: dict[Strided, str] = {}
         self._prologue: list[str] = []
@@ -84,8 +98,11 @@ class Function:
 
     def text(self, name: str) -> str:
         """Return the finished function."""
-        pointers = "".join(f"ptr %a{i}, " for i in range(len(self.arrays)))
-        head = f"define internal void @{name}(ptr %control, {pointers}i64 %chunk) #0 {{"
+        pointers = (f"ptr %a{i}" for i in range(len(self.arrays)))
+        numbers = (f"i64 %{number}" for number in self.numbers)
+        parameters = ", ".join(("ptr %control", *pointers, *numbers))
+        attributes = HASTY if self.hasty else USUAL
+        head = f"define internal void @{name}({parameters}) {attributes} {{"
         return "\n".join((head, "entry:", *self._prologue, *self._lines, "  ret void", "}"))
 
     def pointer(self, array: Strided) -> str:
@@ -141,6 +158,13 @@ class Function:
         if y in (0, 1):
             return x if y else 0
         return self.value(f"mul nsw i64 {x}, {y}")
+
+    def dot(self, xs: Sequence[str | int], ys: Sequence[int]) -> str | int:
+        """Return the sum of the products of indices and numbers."""
+        total: str | int = 0
+        for x, y in zip(xs, ys, strict=True):
+            total = self.add(total, self.mul(x, y))
+        return total
 
     def min(self, x: str | int, y: str | int) -> str | int:
         """Return the smaller of two indices."""

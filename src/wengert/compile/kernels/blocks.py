@@ -1,21 +1,24 @@
 """Elementwise kernels that read along one axis and write along another: square blocks, turned.
 
-A block of n by n elements (n lanes in a register) is read as n vectors along one axis, turned in
-registers, and computed and written as n vectors along the other.
+A block of n by n elements (n lanes in a register) is read as n vectors along one axis and turned,
+and what is made of it is computed and written as n vectors along the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
+from wengert.compile.emit.access import element_address, from_memory
 from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function
-from wengert.compile.emit.types import scalar_type, vector
-from wengert.compile.emit.vectors import load_lanes, store_lanes
+from wengert.compile.emit.types import memory_type, vector
+from wengert.compile.emit.vectors import store_lanes
 from wengert.compile.kernels.kernel import Index, Store
 from wengert.compile.kernels.nest import Evaluation, Offsets, Space, masked
+from wengert.compile.kernels.turn import turning
 
 LEAST = 8
 """The shortest axes for which blocks are worth it."""
@@ -63,6 +66,9 @@ class Blocks:
         self.stores = stores
         self.turned = turned
         self.lanes = function.module.machine.lanes(turned[0].dtype)
+        sizes = [self.lanes**2 * x.dtype.itemsize for x in turned]
+        self.places = dict(zip(turned, accumulate(sizes, initial=0), strict=False))
+        self.memory = function.once(f"alloca [{sum(sizes)} x i8], align 64")
 
     def emit(self, offsets: Offsets, bounds: tuple[Index, Index]) -> None:
         """Emit the loops over both axes; `bounds` are those of the first."""
@@ -94,53 +100,37 @@ class Blocks:
     def _block(self, offsets: Offsets, j: Index, rows: int, columns: int) -> None:
         space, function, lanes = self.space, self.function, self.lanes
         here = space.advance(function, offsets, space.rank - 1, j)
-        read = {x: self._read(x, here, rows, columns) for x in self.turned}
+        turned = {x: self._turned(x, here, rows, columns) for x in self.turned}
         wide = Lanes(function, lanes)
         if columns < lanes:
             wide = masked(function, lanes, columns, 0)
-        for row in range(rows):
-            at = space.advance(function, here, space.rank - 2, row)
-            self.values.given = {x: found[row] for x, found in read.items()}
+
+        def row(i: Index, _: list[str]) -> None:
+            at = space.advance(function, here, space.rank - 2, i)
+            self.values.given = {x: self._row_of(x, home, i) for x, home in turned.items()}
             self.values.enter(space.rank - 1, Lanes(function), at)
             self.values.enter(space.rank, wide, at)
             made = [self.values.value(store.value, wide) for store in self.stores]
-            for value, (target, _) in zip(made, self.stores, strict=True):
-                steps = space.strides[target]
+            for value, store in zip(made, self.stores, strict=True):
+                target, steps = store.target, space.strides[store.target]
                 store_lanes(wide, value, target, at[steps], steps[-1])
 
-    def _read(self, x: Strided, offsets: Offsets, rows: int, columns: int) -> list[Lane]:
-        """Return the rows of a block of `x`, which is read column by column."""
+        function.loop(0, rows, 1, row)
+
+    def _turned(self, x: Strided, offsets: Offsets, rows: int, columns: int) -> str:
+        """Turn a block of `x`, which is read column by column; return the address of its rows."""
+        function, steps = self.function, self.space.strides[x]
+        name = turning(function.module, x.dtype, self.lanes)
+        source = element_address(function, x, offsets[steps])
+        turned = function.element(self.memory, "i8", self.places[x])
+        numbers = f"i64 {steps[-1]}, i64 {rows}, i64 {columns}"
+        function.do(f"call void @{name}(ptr %control, ptr {source}, ptr {turned}, {numbers})")
+        return turned
+
+    def _row_of(self, x: Strided, turned: str, row: Index) -> Lane:
+        """Return a row of a turned block."""
         function, lanes = self.function, self.lanes
-        steps = self.space.strides[x]
-        some = Lanes(function, lanes) if rows == lanes else masked(function, lanes, rows, 0)
-        found = [
-            load_lanes(some, x, function.add(offsets[steps], column * steps[-1]), 1)
-            for column in range(columns)
-        ]
-        zero = some.constant(0, x.dtype)
-        return _transposed(function, [*found, *[zero] * (lanes - columns)])
-
-
-def _transposed(function: Function, rows: list[Lane]) -> list[Lane]:
-    """Return the columns of a square block: blocks of 1, 2, 4, … elements change places."""
-    lanes, dtype = len(rows), rows[0].dtype
-    kind = vector(scalar_type(dtype), lanes)
-    distance = 1
-    while distance < lanes:
-        after = list(rows)
-        for i in range(lanes):
-            if i & distance:
-                continue
-            x, y = rows[i].text, rows[i + distance].text
-            for place, shift in ((i, 0), (i + distance, distance)):
-                picks = ", ".join(
-                    f"i32 {(lanes + k - distance if k & distance else k) + shift}"
-                    for k in range(lanes)
-                )
-                text = function.value(
-                    f"shufflevector {kind} {x}, {kind} {y}, <{lanes} x i32> <{picks}>"
-                )
-                after[place] = Lane(text, dtype)
-        rows = after
-        distance *= 2
-    return rows
+        kind = vector(memory_type(x.dtype), lanes)
+        address = function.element(turned, kind, row)
+        text = function.value(f"load {kind}, ptr {address}, align {x.dtype.itemsize}")
+        return Lane(from_memory(function, text, x.dtype, f"<{lanes} x {{}}>"), x.dtype)
