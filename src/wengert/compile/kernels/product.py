@@ -123,6 +123,7 @@ class Product(Kernel):
         """Emit the code of one chunk: some groups of columns, each for a group of tiles of rows."""
         if 0 in self.shape:
             return
+        function.hasty = True
         start, stop = self.grid.bounds(function, chunk)
         function.loop(start, stop, 1, lambda unit, _: self._unit(function, unit))
 
@@ -199,4 +200,5 @@ def _divided(function: Function, value: Index, by: int) -> tuple[Index, Index]:
     if isinstance(value, int):
         return value % by, value // by
     quotient = function.value(f"udiv i64 {value}, {by}")
-    return function.value(f"urem i64 {value}, {by}"), quotient
+    whole = function.mul(quotient, by)
+    return function.value(f"sub nsw i64 {value}, {whole}"), quotient

@@ -90,7 +90,7 @@ class Region(NamedTuple):
                 factors.enter(at, count)
                 self._row(kernel, function, factors, at, count)
 
-            function.loop(*common(function, self.rows, (first, last)), 1, row)
+            function.loop(*common(function, self.rows, (first, last), rows), 1, row)
 
     def _row(
         self, kernel: Product, function: Function, factors: Factors, at: At, rows: int
@@ -105,16 +105,21 @@ class Region(NamedTuple):
                 here = At(at.row, part, (*at.place[:-1], left))
                 tile.call(function, here.place, factors.addresses(here))
 
-            function.loop(*common(function, self.parts, (first, last)), 1, turn)
+            function.loop(*common(function, self.parts, (first, last), tiling.vectors), 1, turn)
 
 
 def start(function: Function, parts: Split, part: Index) -> Index:
     """Return where a part begins."""
-    return function.add(function.mul(part, parts.size), function.min(part, parts.longer))
+    more = function.min(part, parts.longer) if parts.longer else 0
+    return function.add(function.mul(part, parts.size), more)
 
 
 def common(
-    function: Function, one: tuple[Index, Index], other: tuple[Index, Index]
+    function: Function, one: tuple[Index, Index], run: tuple[int, int], parts: Split
 ) -> tuple[Index, Index]:
-    """Return the range of what is in two ranges."""
-    return function.max(one[0], other[0]), function.min(one[1], other[1])
+    """Return the range of the parts that are in a range and in a run."""
+    (first, last), (begin, end) = one, run
+    return (
+        function.max(first, begin) if begin > 0 else first,
+        function.min(last, end) if end < parts.parts else last,
+    )

@@ -110,6 +110,7 @@ class _Functions:
     def _caller(self, calls: Sequence[_Call]) -> str:
         """Return the name of a function that makes `calls`, one after the other."""
         caller = Function(self._module)
+        caller.hasty = True
         if len(calls) > CALLS:
             for i in range(0, len(calls), CALLS):
                 name = self._caller(calls[i : i + CALLS])

@@ -121,7 +121,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 _ROW = "{ ptr, i64, i64, i64, i64 }"
 
-_STEP = """define internal void @step(ptr %control, i64 %thread, i64 %origin) #0 {{
+_STEP = """define internal void @step(ptr %control, i64 %thread, i64 %origin) #1 {{
 entry:
   %leads = icmp eq i64 %thread, 0
   %ticket = getelementptr i8, ptr %control, i64 {ticket}
@@ -178,7 +178,7 @@ out:
   ret void
 }}"""
 
-_TAKE = """define internal i64 @take(ptr %control, i64 %limit) #0 {{
+_TAKE = """define internal i64 @take(ptr %control, i64 %limit) #1 {{
 entry:
   %cell = getelementptr i8, ptr %control, i64 {ticket}
   %first = load atomic i64, ptr %cell acquire, align 8
@@ -199,7 +199,7 @@ none:
   ret i64 -1
 }}"""
 
-_AWAIT = """define internal void @await(ptr %control, i64 %limit) #0 {{
+_AWAIT = """define internal void @await(ptr %control, i64 %limit) #1 {{
 entry:
   %cell = getelementptr i8, ptr %control, i64 {done}
   br label %look
@@ -222,7 +222,7 @@ end:
   ret void
 }}"""
 
-_RUN = """define i64 @run(ptr %control, ptr %pointers) #0 {{
+_RUN = """define i64 @run(ptr %control, ptr %pointers) #1 {{
 entry:
   %busy = getelementptr i8, ptr %control, i64 {busy_cell}
   %pair = cmpxchg ptr %busy, i64 0, i64 1 acq_rel acquire
@@ -241,7 +241,7 @@ start:
   ret i64 %failure
 }}"""
 
-_GO = """define internal void @go(ptr %control) #0 {{
+_GO = """define internal void @go(ptr %control) #1 {{
   %ticket = getelementptr i8, ptr %control, i64 {ticket}
   %now = load atomic i64, ptr %ticket acquire, align 8
   %origin = getelementptr i8, ptr %control, i64 {origin}
@@ -250,7 +250,7 @@ _GO = """define internal void @go(ptr %control) #0 {{
   ret void
 }}"""
 
-_ASSIST = """define void @assist(ptr %control, i64 %thread) #0 {{
+_ASSIST = """define void @assist(ptr %control, i64 %thread) #1 {{
 entry:
   %helpers = getelementptr i8, ptr %control, i64 {helpers}
   %came = atomicrmw add ptr %helpers, i64 1 acq_rel

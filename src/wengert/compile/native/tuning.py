@@ -54,7 +54,7 @@ def add_tuning(module: Module) -> None:
     module.add_text("learn", _LEARN.format(**numbers))
 
 
-_NOW = """define internal i64 @now() #0 {{
+_NOW = """define internal i64 @now() #1 {{
   %time = alloca [2 x i64]
   store [2 x i64] zeroinitializer, ptr %time
   %ignored = call i32 @wengert_clock({arguments})
@@ -67,7 +67,7 @@ _NOW = """define internal i64 @now() #0 {{
   ret i64 %sum
 }}"""
 
-_TUNED = """define internal void @tuned(ptr %control) #0 {{
+_TUNED = """define internal void @tuned(ptr %control) #1 {{
 entry:
   %cell = getelementptr i8, ptr %control, i64 {left}
   %left = load i64, ptr %cell
@@ -106,7 +106,7 @@ choose:
   ret void
 }}"""
 
-_LEARN = """define internal void @learn(ptr %control, i64 %number, i64 %shared, i64 %spent) #0 {{
+_LEARN = """define internal void @learn(ptr %control, i64 %number, i64 %shared, i64 %spent) #1 {{
 entry:
   %left = getelementptr i8, ptr %control, i64 {left}
   %one = getelementptr i8, ptr %control, i64 {spent}
