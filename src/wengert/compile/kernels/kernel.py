@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
+from operator import is_not
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.emit.arrays import Buffer, Shape, Strided
 from wengert.compile.emit.ir import Function
 from wengert.compile.kernels.grid import Grid
-from wengert.compile.kernels.nodes import Node, beside, leaves, replaced
+from wengert.compile.kernels.nodes import Node, Summary, replaced
 
 Index: TypeAlias = str | int
 
@@ -38,6 +39,7 @@ class Kernel(abc.ABC):
         self.shape = shape
         self.stores = list(stores)
         self.labels = list(labels)
+        self._under: tuple[list[Node], Summary] | None = None
 
     @property
     @abc.abstractmethod
@@ -70,15 +72,23 @@ class Kernel(abc.ABC):
         self.stores = [s._replace(target=known.get(s.target, s.target)) for s in self.stores]
 
     @property
+    def under(self) -> Summary:
+        """What is under the values of the stores."""
+        values = [store.value for store in self.stores]
+        known = self._under
+        if known is None or len(known[0]) != len(values) or any(map(is_not, known[0], values)):
+            known = self._under = values, Summary(values)
+        return known[1]
+
+    @property
     def views(self) -> list[Strided]:
         """The views that are written or read at the place of the stores."""
-        return [*self.writes, *leaves(store.value for store in self.stores)]
+        return [*self.writes, *self.under.leaves]
 
     @property
     def reads(self) -> list[Strided]:
         """The views it reads."""
-        values = [store.value for store in self.stores]
-        return [*self.heart, *leaves(values), *beside(values)]
+        return [*self.heart, *self.under.leaves, *self.under.beside]
 
     @property
     def writes(self) -> list[Strided]:
@@ -115,14 +125,13 @@ class Kernel(abc.ABC):
         It may if each element of `buffer` is read, if at all, at the very place of the index space
         where that element is written.
         """
-        values = [store.value for store in self.stores]
-        elsewhere = [*self.heart, *beside(values)]
+        elsewhere = [*self.heart, *self.under.beside]
         if any(x.buffer is buffer for x in elsewhere):
             return False
         long = [i for i, n in enumerate(target.shape) if n > 1]
         return all(
             (x.offset, x.dtype.itemsize) == (target.offset, target.dtype.itemsize)
             and all(x.strides[i] == target.strides[i] for i in long)
-            for x in leaves(values)
+            for x in self.under.leaves
             if x.buffer is buffer
         )

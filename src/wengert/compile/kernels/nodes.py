@@ -64,20 +64,28 @@ Node: TypeAlias = Apply | Strided | Result
 def ordered(roots: Iterable[Node]) -> list[Node]:
     """Return all nodes under `roots`, each once and after those that it needs."""
     done: dict[Node, None] = {}
-    stack = list(roots)
-    stack.reverse()
+    for root in roots:
+        if isinstance(root, Apply):
+            _visit(root, done)
+        else:
+            done[root] = None
+    return list(done)
+
+
+def _visit(root: Apply, done: dict[Node, None]) -> None:
+    """Add all nodes under a node, and the node, that are not there yet."""
+    stack = [(root, iter(root.args))] if root not in done else []
     while stack:
-        node = stack[-1]
-        if node in done:
-            stack.pop()
-            continue
-        waiting = [a for a in node.args if a not in done] if isinstance(node, Apply) else ()
-        if waiting:
-            stack.extend(reversed(waiting))
+        node, rest = stack[-1]
+        for arg in rest:
+            if not isinstance(arg, Apply):
+                done[arg] = None
+            elif arg not in done:
+                stack.append((arg, iter(arg.args)))
+                break
         else:
             done[node] = None
             stack.pop()
-    return list(done)
 
 
 class Summary:

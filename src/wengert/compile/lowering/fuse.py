@@ -60,7 +60,7 @@ class _Uses:
         for kernel in program.kernels:
             whole = kernel.heart if not isinstance(kernel, Reduce) else beside(kernel.terms)
             self.pinned.update(x.buffer for x in whole)
-            self.pinned.update(x.buffer for x in beside(s.value for s in kernel.stores))
+            self.pinned.update(x.buffer for x in kernel.under.beside)
         self.at_hand: set[Buffer | None] = {
             x.buffer for k in program.kernels if type(k) is not Map for x in k.writes
         }

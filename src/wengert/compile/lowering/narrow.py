@@ -39,10 +39,9 @@ class Access(NamedTuple):
 
 def accesses(kernel: Kernel, axis: int) -> list[Access]:
     """Return what a kernel touches when it is cut along an axis of its shape; -1: not at all."""
-    values = [store.value for store in kernel.stores]
     found = [Access(x, axis, True) for x in kernel.writes]
-    found += [Access(x, axis, False) for x in leaves(values)]
-    found += [Access(x, -1, False) for x in beside(values)]
+    found += [Access(x, axis, False) for x in kernel.under.leaves]
+    found += [Access(x, -1, False) for x in kernel.under.beside]
     if isinstance(kernel, Product):
         found += [Access(x, axis, False) for x in kernel.heart]
     elif isinstance(kernel, Reduce):
