@@ -45,9 +45,14 @@ def literal(value: Scalar, dtype: DType) -> str:
     return str(int(np.asarray(value).astype(dtype)))
 
 
+_ZEROS = {"0", "false", f"0x{0:016X}"}
+
+
 def splat(text: str, dtype: DType, width: int) -> str:
     """Return the constant whose every lane is `text`."""
     if width == 1:
         return text
+    if text in _ZEROS:
+        return "zeroinitializer"
     kind = scalar_type(dtype)
     return "<" + ", ".join([f"{kind} {text}"] * width) + ">"

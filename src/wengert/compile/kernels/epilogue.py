@@ -61,15 +61,20 @@ def store_results(tile: Tile, sums: Sequence[str]) -> None:
     sums : sequence of str
         The sums, in the order of the tile's places.
     """
-    stores = tile.kernel.stores
-    few = len(sums) == 1
-    if few or total_cost(store.value for store in stores) < DEAR:
+    if len(sums) == 1 or _cost(tile) < DEAR:
         known: dict[tuple[Index, Index], str] = dict(zip(tile.places, sums, strict=True))
         values = _Values(tile, lambda i, j: known[i, j])
         for i, j in tile.places:
             values.store(i, j)
     else:
         _store_in_loops(tile, sums)
+
+
+def _cost(tile: Tile) -> int:
+    """Return what storing one vector costs, in additions; elements apart are moved one by one."""
+    kernel = tile.kernel
+    apart = [x for x in kernel.views if isinstance(x.base, Buffer) and x.strides[-1] not in {0, 1}]
+    return total_cost(kernel.roots) + tile.lanes * len(apart)
 
 
 def _store_in_loops(tile: Tile, sums: Sequence[str]) -> None:

@@ -45,9 +45,7 @@ class Piece(NamedTuple):
 
 def address_at(function: Function, array: Strided, place: Sequence[Index]) -> str:
     """Return the address of the element of an array at a place of its first axes."""
-    offset: Index = 0
-    for index, step in zip(place, array.strides, strict=False):
-        offset = function.add(offset, function.mul(index, step))
+    offset = function.dot(place, array.strides[: len(place)])
     return element_address(function, array, offset)
 
 
