@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -104,13 +105,15 @@ def test_a_changed_source_file_of_the_compiler_makes_another_digest(tmp_path, mo
     monkeypatch.setattr(identity, "IMPORTED", time.time() + 60)
     digest = identity._digest_now
     found = {digest()}
-    (tmp_path / "ops" / "a.py").write_text("x = 2\n")
+    (tmp_path / "ops" / "a.py").write_text("x = 12\n")
     found.add(digest())
-    (tmp_path / "compile" / "inner" / "a.py").write_text("x = 2\n")
+    (tmp_path / "compile" / "inner" / "a.py").write_text("x = 123\n")
+    found.add(digest())
+    os.utime(tmp_path / "ops" / "a.py", (1000, 1000))
     found.add(digest())
     (tmp_path / "ops" / "a.py").rename(tmp_path / "ops" / "b.py")
     found.add(digest())
-    assert len(found - {None}) == 4
+    assert len(found - {None}) == 5
     monkeypatch.setattr(identity, "IMPORTED", time.time() - 60)
     assert digest() is None, "what was changed since it was imported is not what runs"
     monkeypatch.setattr(

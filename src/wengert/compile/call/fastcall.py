@@ -7,6 +7,7 @@ time. See `wengert.compile.call.code` for what it does.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from wengert.compile.call import callables, objects
-from wengert.compile.call.code import call_code
 from wengert.compile.call.expecting import API
 from wengert.compile.call.program import KNOWN, WORD
 from wengert.compile.call.table import Program
 from wengert.compile.disk import cache
-from wengert.compile.disk.identity import text_key
+from wengert.compile.disk.identity import compiler_digest, compiler_unchanged, text_key
 from wengert.compile.disk.record import Record
-from wengert.compile.emit.llvm import MachineCode, add_symbol, identity, machine
+from wengert.compile.emit.loader import Code, from_object, identity
+from wengert.compile.emit.symbols import add_symbol
 from wengert.graph.dtypes import Array
 from wengert.graph.memory import Block
 from wengert.graph.variable import Leaf, next_serial
@@ -47,7 +48,7 @@ class _Code:
         for name in API:
             function = getattr(ctypes.pythonapi, name)
             add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
-        self._code = _loaded(call_code(machine(), slots, kind.__basicsize__ + WORD).text())
+        self._code = _loaded(slots, kind.__basicsize__ + WORD)
         self._objects = {
             "none": None,
             "array": np.ndarray,
@@ -71,14 +72,19 @@ class _Code:
 _code = lru_cache(maxsize=1)(_Code)
 
 
-def _loaded(assembly: str) -> MachineCode:
-    """Return the machine code of `assembly`, which is kept on disk like that of graphs."""
-    folder, key = cache.current(), text_key(assembly, identity())
-    kept = folder.load(key) if folder else None
+def _loaded(slots: objects.Slots, instance: int) -> Code:
+    """Return the machine code of `call_code`, which is kept on disk like that of graphs."""
+    folder, source = cache.current(), compiler_digest()
+    python = sys.implementation.cache_tag, np.__version__
+    key = text_key(repr((source, python, slots, instance)), identity())
+    kept = folder.load(key) if folder and source else None
     if kept is not None:
-        return MachineCode.from_object(kept.object_code)
-    code = MachineCode(assembly)
-    if folder:
+        return from_object(kept.object_code)
+    from wengert.compile.call.code import call_code
+    from wengert.compile.emit.llvm import MachineCode, machine
+
+    code = MachineCode(call_code(machine(), slots, instance).text())
+    if folder and source and compiler_unchanged():
         folder.save(key, Record(code.object_code, (), (), 0, False))
     return code
 

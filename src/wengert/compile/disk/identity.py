@@ -62,9 +62,9 @@ def code_key(graph: Graph, aliases: Mapping[int, int], lines: Lines, machine: st
     return _digest("\n".join(parts).encode())
 
 
-def text_key(assembly: str, machine: str) -> str:
-    """Return the key of code that is generated from `assembly` alone."""
-    return _digest("\n".join((machine, assembly)).encode())
+def text_key(text: str, machine: str) -> str:
+    """Return the key of code that depends on nothing but what `text` says, and on the machine."""
+    return _digest("\n".join((machine, text)).encode())
 
 
 def _digest(data: Any) -> str:
@@ -155,10 +155,11 @@ def _primitives() -> Iterator[Primitive]:
 
 @lru_cache(maxsize=1)
 def compiler_digest() -> str | None:
-    """Return a digest of the source files that make code.
+    """Return a digest of the source files that make code: of their names, sizes and times.
 
-    None if they cannot be read, or were changed after the package was imported: then they are not
-    what runs.
+    These decide which compiled modules Python takes for theirs; reading them all takes several
+    milliseconds. None if they are not there, or were changed after the package was imported: then
+    they are not what runs.
     """
     return _digest_now()
 
@@ -169,17 +170,26 @@ def compiler_unchanged() -> bool:
 
 
 def _digest_now() -> str | None:
-    root = Path(__file__).parents[2]
-    whole = blake2b(digest_size=20)
+    root = str(Path(__file__).parents[2])
     try:
-        paths = sorted(str(path) for part in PARTS for path in (root / part).rglob("*.py"))
-        for path in paths:
-            with Path(path).open("rb") as file:
-                if os.fstat(file.fileno()).st_mtime > IMPORTED:
-                    return None
-                source = file.read()
-            whole.update(f"{path.removeprefix(str(root))} {len(source)}\n".encode())
-            whole.update(source)
+        with os.scandir(root) as entries:
+            parts = sorted(entry.path for entry in entries if entry.name in PARTS)
+        files = [found for part in parts for found in sorted(_sources(part))]
     except OSError:
         return None
-    return whole.hexdigest() if paths else None
+    if not files or any(status.st_mtime > IMPORTED for _, status in files):
+        return None
+    lines = (
+        f"{path.removeprefix(root)} {status.st_size} {status.st_mtime_ns}" for path, status in files
+    )
+    return _digest("\n".join(lines).encode())
+
+
+def _sources(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the source files in a folder, with what Python goes by to tell if they changed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _sources(entry.path)
+            elif entry.name.endswith(".py"):
+                yield entry.path, entry.stat()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
-import time
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +11,7 @@ import llvmlite
 from llvmlite import binding
 
 from wengert.compile.emit.machine import Machine
+from wengert.compile.emit.symbols import symbols
 
 _OPTIMISATION = 1
 """Of code generation: the assembly is optimal enough not to need passes over the module."""
@@ -23,16 +22,9 @@ def _target() -> Any:
     """Prepare LLVM for this machine; return the target and the processor's features."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    if sys.platform == "win32":
-        library = ctypes.windll.kernel32  # type: ignore[attr-defined, unused-ignore]
-        names = "SwitchToThread", "QueryPerformanceCounter"
-    else:
-        library, names = ctypes.CDLL(None), ("sched_yield", "clock_gettime")
-        if sys.platform == "linux":
-            with contextlib.suppress(RuntimeError):  # where libc holds the mathematical functions
-                binding.load_library_permanently("libm.so.6")
-    for ours, name in zip(("wengert_yield", "wengert_clock"), names, strict=True):
-        binding.add_symbol(ours, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
+    if sys.platform == "linux":
+        with contextlib.suppress(RuntimeError):  # where libc holds the mathematical functions
+            binding.load_library_permanently("libm.so.6")
     return binding.Target.from_default_triple()
 
 
@@ -71,18 +63,6 @@ def pause() -> tuple[str, str] | None:
     if triple.startswith(("aarch64", "arm64")):
         return "llvm.aarch64.hint", "i32 1"
     return None
-
-
-def clock() -> tuple[str, int, int]:
-    """Return the arguments of the clock, and the nanoseconds of the two words at %time."""
-    if sys.platform == "win32":
-        return "ptr %time", 100, 0  # of the usual counter of ten megahertz
-    return f"i32 {time.CLOCK_MONOTONIC}, ptr %time", 1_000_000_000, 1
-
-
-def add_symbol(name: str, address: int) -> None:
-    """Let machine code call the function at `address` by its name."""
-    binding.add_symbol(name, address)
 
 
 def _processor() -> tuple[str, str]:
@@ -138,6 +118,8 @@ class MachineCode:
 
     def _load(self, object_code: bytes, machine: Any) -> None:
         self.object_code = object_code
+        for name, address in symbols().items():
+            binding.add_symbol(name, address)
         self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
         self._engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
         self._engine.finalize_object()

@@ -18,7 +18,7 @@ from wengert.compile.disk.lines import Lines
 from wengert.compile.disk.record import Record
 from wengert.compile.emit import layout
 from wengert.compile.emit.layout import ALIGNMENT
-from wengert.compile.emit.llvm import MachineCode, identity
+from wengert.compile.emit.loader import Code, from_object, identity
 from wengert.compile.native import threads as pool
 from wengert.compile.native.tuning import NEVER, TRIALS
 from wengert.compile.settings import available
@@ -62,6 +62,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
     folder = cache.current()
     key = code_key(graph, aliases, lines, identity()) if folder else None
     kept = folder.load(key) if folder and key else None
+    code: Code
     if kept is None:
         from wengert.compile.native.translate import translate
 
@@ -69,13 +70,11 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
         if folder and key and compiler_unchanged():
             folder.save(key, record)
     else:
-        record, code = kept, MachineCode.from_object(kept.object_code)
+        record, code = kept, from_object(kept.object_code)
     return Executable(graph, aliases, _native(graph, lines, record, code, threads))
 
 
-def _native(
-    graph: Graph, lines: Lines, record: Record, code: MachineCode, threads: int | None
-) -> Native:
+def _native(graph: Graph, lines: Lines, record: Record, code: Code, threads: int | None) -> Native:
     """Return the code with the constants and lines of `graph`."""
     return Native(
         code,
@@ -109,7 +108,7 @@ class Native(NamedTuple):
 
     Attributes
     ----------
-    code : MachineCode
+    code : Code
         It has the entries `run` and `assist`.
     failures : tuple of (type, str)
         What a call can fail with; `run` returns the place, counted from 1.
@@ -123,7 +122,7 @@ class Native(NamedTuple):
         Whether it uses them only while that is quicker.
     """
 
-    code: MachineCode
+    code: Code
     failures: tuple[tuple[type[Exception], str], ...]
     constants: tuple[Array, ...]
     arena_bytes: int

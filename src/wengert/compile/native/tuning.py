@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from wengert.compile.emit import layout
 from wengert.compile.emit.ir import Module
-from wengert.compile.emit.llvm import clock
+from wengert.compile.emit.symbols import clock
 
 BLOCK = 16
 """Calls of a block. The first half is not timed: helpers take some time to come, and to leave."""
