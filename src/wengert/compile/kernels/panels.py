@@ -221,7 +221,9 @@ class Block:
                 steps = kernel.y.strides[-1], kernel.y.strides[-2]
                 self._copy(at, steps, self._panel(part), columns, self.layout.width)
 
-            function.loop(*common(function, self.where.parts, (first, last), tiling.vectors), 1, turn)
+            function.loop(
+                *common(function, self.where.parts, (first, last), tiling.vectors), 1, turn
+            )
 
     def enter(self, at: At, rows: int) -> None:
         """Copy the terms of a row of tiles if they are far apart."""

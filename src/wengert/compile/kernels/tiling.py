@@ -70,6 +70,7 @@ def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
     """
     lanes = machine.lanes(dtype)
     vectors = max(1, -(-columns // lanes))
+    code = _SMALL_CODE if rows * vectors <= SMALL else _CODE
     best: tuple[float, Tiling] | None = None
     for v in range(1, min(vectors, _MOST_VECTORS) + 1):
         spare = 1 if machine.fma else 2
@@ -77,7 +78,7 @@ def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
         for r in range(1, min(most, max(rows, 1)) + 1):
             tiling = Tiling(split(rows, r), split(vectors, v), lanes)
             shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
-            cost = cycles(tiling) * (1 + _CODE * (shapes - 1))
+            cost = cycles(tiling) * (1 + code * (shapes - 1))
             if best is None or cost < best[0]:
                 best = cost, tiling
     assert best is not None
@@ -88,8 +89,12 @@ _MOST_VECTORS = 4
 _MOST_ROWS = 24
 _LATENCY = 4.0
 _OVERHEAD = 0.25
-_CODE = 0.01
-"""What a second shape of tile costs: it must be compiled."""
+_CODE, _SMALL_CODE = 0.01, 0.05
+"""What a second shape of tile costs, and where the result is small: it must be compiled."""
+
+SMALL = 1024
+"""The most vectors of a small result. Its factors are in the nearest cache, so that tiles of few
+rows, which read them more often, are hardly slower."""
 
 
 def cycles(tiling: Tiling) -> float:
