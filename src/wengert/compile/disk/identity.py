@@ -21,7 +21,7 @@ from wengert.compile.disk.lines import Lines
 from wengert.compile.settings import IMPORTED
 from wengert.graph.graph import Graph
 from wengert.graph.primitive import Primitive
-from wengert.graph.variable import Operation, Variable
+from wengert.graph.variable import Aval, Operation, Variable
 
 PARTS = ("graph", "ops", "ad", "passes", "compile")
 """The parts of the package that decide what code a graph becomes."""
@@ -76,6 +76,7 @@ class _Writer:
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
+        self._avals: dict[Aval, str] = {}
 
     def graph(self, graph: Graph) -> str:
         """Return all that the compiler may read of `graph`: no names, no addresses."""
@@ -83,7 +84,7 @@ class _Writer:
         following = len(graph.inputs) + len(graph.free)
         places = {op: place for place, op in enumerate(graph.operations)}
         parts = [f"{len(graph.inputs)} inputs"]
-        parts += [_aval(v) for v in graph.inputs]
+        parts += [self._aval(v) for v in graph.inputs]
         parts += [_numpy(v.value) for v in graph.free]
         for op in graph.operations:
             results = graph.results(op)
@@ -92,7 +93,7 @@ class _Writer:
                 following += 1
             inputs = [numbers[x] for x in op.inputs]
             origin = places.get(op.origin, -1) if op.origin is not None else -1
-            made = ", ".join(map(_aval, results))
+            made = ", ".join(map(self._aval, results))
             parts.append(
                 f"{_name(op.primitive)}{inputs}{self._params(op)} {made} "
                 f"{self._lines.number(op)} {origin}"
@@ -100,7 +101,16 @@ class _Writer:
         parts.append(f"return {[numbers[v] for v in graph.outputs]}")
         return "\n".join(parts)
 
+    def _aval(self, v: Variable) -> str:
+        aval = v.aval
+        text = self._avals.get(aval)
+        if text is None:
+            text = self._avals[aval] = f"{aval.dtype.str}{aval.shape}{'~' if aval.weak else ''}"
+        return text
+
     def _params(self, op: Operation) -> str:
+        if not op.params:
+            return ""
         items = sorted(op.params.items())
         return ", ".join(f"{key}={self._value(x)}" for key, x in items if key not in _RULES)
 
@@ -126,11 +136,6 @@ def _numpy(value: Any) -> str:
         data = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
         return f"{type(value).__name__} {value.dtype.str}{value.shape} {_digest(data)}"
     raise _NoKeyError
-
-
-def _aval(v: Variable) -> str:
-    shape, dtype, weak = v.aval
-    return f"{dtype.str}{shape}{'~' if weak else ''}"
 
 
 _own: set[Primitive] = set()

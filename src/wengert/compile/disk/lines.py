@@ -33,17 +33,20 @@ class Lines:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._numbers: dict[str, int] = {}
         self._sources: list[Source] = []
+        self._known: dict[tuple[int, int], int] = {}
         for op in _all_operations(graph):
-            key = mark(op.source)
-            if op.source is not None and key not in self._numbers:
-                self._numbers[key] = len(self._sources)
-                self._sources.append(op.source)
+            source = op.source
+            if source is None or (id(source[0]), source[1]) in self._known:
+                continue
+            self._known[id(source[0]), source[1]] = len(self._sources)
+            self._sources.append(source)
+        self._numbers = {mark(source): number for number, source in enumerate(self._sources)}
 
     def number(self, op: Operation) -> int:
         """Return the number of the line of `op`, -1 if it is unknown."""
-        return self._numbers.get(mark(op.source), -1)
+        source = op.source
+        return -1 if source is None else self._known.get((id(source[0]), source[1]), -1)
 
     def numbered(self, message: str) -> str:
         """Return a message with a number instead of each mark; lines unknown here are left out."""
