@@ -8,6 +8,7 @@ the arguments and of the cells that the function reads. Cells that it writes are
 from __future__ import annotations
 
 import functools
+import importlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, overload
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from wengert.passes.report import Change, PassReport
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
+
+_FIRST_NEEDED = "wengert.compile.build", "wengert.compile.native.executable", "optree"
+"""What the first call of a compiled function needs, imported before: it takes longer than reading
+its code from the disk."""
 
 _MANY = 8
 _QUICK_FROM = 2  # which call of an entry gives it a program
@@ -234,5 +239,7 @@ def compile(
     count = default_threads() if threads is None else threads
     if count is not None and count < 1:
         raise ValueError(f"compile: threads must be at least 1, got {count}.")
+    for module in _FIRST_NEEDED:
+        importlib.import_module(module)
     kind: type[CompiledFunction] = quick_class(CompiledFunction)
     return kind(function, count)

@@ -206,21 +206,28 @@ class Function:
             What the turns hand on, with the first values.
         """
         first = [value for _, value in carried]
+        known = isinstance(start, int) and isinstance(stop, int)
         if isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
             return first if stop <= start else list(body(start, first) or ())
-        entry, head, inside, done = self.label, *(self._new_label() for _ in range(3))
+        entry, inside, done = self.label, self._new_label(), self._new_label()
+        head = inside if known else self._new_label()
         self.do(f"br label %{head}")
         self._begin(head)
         index, names = self.fresh(), [self.fresh() for _ in carried]
         place = len(self._lines)
         self._lines.extend([""] * (1 + len(names)))
-        test = self.value(f"icmp slt i64 {index}, {stop}")
-        self.do(f"br i1 {test}, label %{inside}, label %{done}")
-        self._begin(inside)
+        if not known:
+            test = self.value(f"icmp slt i64 {index}, {stop}")
+            self.do(f"br i1 {test}, label %{inside}, label %{done}")
+            self._begin(inside)
         following = list(body(index, names) or ())
         advanced = self.value(f"add nsw i64 {index}, {step}")
         latch = self.label
-        self.do(f"br label %{head}")
+        if known:  # one turn at least
+            test = self.value(f"icmp slt i64 {advanced}, {stop}")
+            self.do(f"br i1 {test}, label %{inside}, label %{done}")
+        else:
+            self.do(f"br label %{head}")
         phis = [("i64", index, start, advanced)]
         phis += [
             (kind, name, value, after)
@@ -231,7 +238,7 @@ class Function:
             for kind, name, before, after in phis
         ]
         self._begin(done)
-        return names
+        return following if known else names
 
     def choose(
         self, condition: str, then: Callable[[], Sequence[str]], otherwise: Carried

@@ -32,16 +32,21 @@ FAR = 1 << 17
 def prefetch(tile: Tile) -> None:
     """Ask for what is stored, and read for it, so that it is near when the sums are known."""
     stores, function = tile.kernel.stores, tile.function
-    written = {store.target for store in stores}
+    written = dict.fromkeys(store.target for store in stores)
     read = [x for x in ordered(store.value for store in stores) if isinstance(x, Strided)]
     callee = function.module.declare("llvm.prefetch.p0", "void", ("ptr", *["i32 immarg"] * 3))
-    for array in dict.fromkeys([*read, *(store.target for store in stores)]):
-        if not _is_far(array):
-            continue
-        hints = f"i32 {int(array in written)}, i32 3, i32 1"  # to write, near, data
-        for i, j in tile.places:
-            at = element_address(function, array, tile.place(array, i, j))
-            function.do(f"call void {callee}(ptr {at}, {hints})")
+    far = list(filter(_is_far, dict.fromkeys([*read, *written])))
+
+    def row(i: Index, _: list[str]) -> None:
+        for array in far:
+            hints = f"i32 {int(array in written)}, i32 3, i32 1"  # to write, near, data
+            down = function.mul(i, array.strides[-2])
+            for j in range(tile.vectors):
+                at = element_address(function, array, function.add(down, j * tile.lanes))
+                function.do(f"call void {callee}(ptr {at}, {hints})")
+
+    if far:
+        function.loop(0, tile.rows, 1, row)
 
 
 def _is_far(array: Strided) -> bool:

@@ -89,7 +89,7 @@ _MOST_VECTORS = 4
 _MOST_ROWS = 24
 _LATENCY = 4.0
 _OVERHEAD = 0.25
-_CODE, _SMALL_CODE = 0.01, 0.05
+_CODE, _SMALL_CODE = 0.01, 0.03
 """What a second shape of tile costs, and where the result is small: it must be compiled."""
 
 SMALL = 1024
