@@ -27,7 +27,8 @@ batch     one minibatch and its targets
 arena     all intermediate values, in one piece of memory whose size is known beforehand
 total     all that a call needs
 
-With --optimizer only that one is shown. Nothing is run: the sizes follow from the compiled code, and are what will be allocated.
+With --optimizer only that one is shown. Nothing is run: the sizes follow from the compiled code,
+and are what will be allocated.
 """
 
 

@@ -160,7 +160,7 @@ def _primitives() -> Iterator[Primitive]:
 
 @lru_cache(maxsize=1)
 def compiler_digest() -> str | None:
-    """Return a digest of the source files that make code: of their names, sizes and times.
+    """Return a digest of the source files that make code: of their paths, sizes and times.
 
     These decide which compiled modules Python takes for theirs; reading them all takes several
     milliseconds. None if they are not there, or were changed after the package was imported: then
@@ -184,9 +184,7 @@ def _digest_now() -> str | None:
         return None
     if not files or any(status.st_mtime > IMPORTED for _, status in files):
         return None
-    lines = (
-        f"{path.removeprefix(root)} {status.st_size} {status.st_mtime_ns}" for path, status in files
-    )
+    lines = (f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in files)
     return _digest("\n".join(lines).encode())
 
 
