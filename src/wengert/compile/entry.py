@@ -223,13 +223,25 @@ class Entry:
         )
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
-        """Run on the leaves of the arguments; change the cells; return the result."""
+        """Run on the leaves of the arguments; change the cells; return the result.
+
+        Nobody else may run it from before the cells are read until they are changed.
+        """
+        caller = object()
+        try:
+            self.run.callers.append(caller)
+            self.run.expect_first(caller)
+            return self._called(leaves)
+        finally:
+            self.run.callers.remove(caller)
+
+    def _called(self, leaves: Sequence[Any]) -> Any:
         inputs = self._inputs(leaves)
         recorded = THREAD.now.recording and self.differentiable
         given = self._given(leaves, inputs) if recorded and self.obstacle is None else ()
         outputs = self._outputs(inputs)
         if SETTINGS.enabled:
-            self.run(inputs, outputs)
+            self.run.start(inputs, outputs)
         else:
             values = [np.array(value) for value in evaluate(self.graph, inputs)]
             for target, value in zip(outputs, values, strict=True):

@@ -88,6 +88,40 @@ def test_two_threads_share_one_function():
     assert not failures
 
 
+@pytest.mark.parametrize("stores", [False, True])
+def test_a_call_that_is_refused_leaves_the_one_under_way_alone(stores):
+    total, state = wg.zeros((400, 400)), {}
+
+    def add():
+        total.add_(1)
+        for _ in range(4):
+            total.mul_(wg.exp(0 * wg.sin(total)))
+        if stores:
+            state["kept"] = total[0] * 1
+
+    compiled = wg.compile(add, threads=1)
+    for _ in range(3):
+        compiled()
+    before, outcomes = total.max().item(), []
+
+    def work():
+        for _ in range(100):
+            try:
+                compiled()
+                outcomes.append(True)
+            except RuntimeError as error:
+                outcomes.append("running already" not in str(error) and error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert True in outcomes
+    assert set(outcomes) <= {True, False}
+    assert set(total.reshape(-1).tolist()) == {before + outcomes.count(True)}
+
+
 def test_helping_threads():
     x = wg.ones((512, 512))
     compiled = warm(wg.compile(lambda x: wg.exp(x) + 1, threads=2), x)

@@ -12,6 +12,8 @@ API = {
     "Py_DecRef": ("void", "ptr"),
     "PyDict_GetItemWithError": ("ptr", "ptr", "ptr"),
     "PyList_GetItem": ("ptr", "ptr", "i64"),
+    "PyList_Append": ("i32", "ptr", "ptr"),
+    "PyList_SetSlice": ("i32", "ptr", "i64", "i64", "ptr"),
     "PyObject_CallNoArgs": ("ptr", "ptr"),
     "PyObject_CallObject": ("ptr", "ptr", "ptr"),
     "PyObject_Vectorcall": ("ptr", "ptr", "ptr", "i64", "ptr"),

@@ -36,6 +36,7 @@ HEADER = (
         "thread",
         "control",
         "run",
+        "callers",
         "summon",
         "long",
         "calls",
@@ -58,10 +59,10 @@ HEADER = (
 """The words at the head of a program.
 
 The number of positional arguments, and lists: keywords, parts of nested arguments; the thread; the
-control block and the address of the machine code, what summons helping threads, whether it takes
-long, whether a place calls Python. Further lists; how the result is put together; what raises the
-error of a failure, which is left in `status`; how many addresses and numbers the machine code is
-given.
+control block and the address of the machine code, the list of those who call it, what summons
+helping threads, whether it takes long, whether a place calls Python. Further lists; how the result
+is put together; what raises the error of a failure, which is left in `status`; how many addresses
+and numbers the machine code is given.
 """
 
 WORDS = ("address", "expected", "same")

@@ -143,6 +143,7 @@ class Table:
     def laid_out(self, entry: Entry) -> Program:
         """Return the program, in memory."""
         run, header = entry.run, self.header
+        self.word(run.callers, objects.SIZE, 0)
         # What runs Python code first: it may change what the others find.
         self.lists["places"].sort(key=lambda record: record[0] < program.CALLED)
         starts, total = {}, len(HEADER)
@@ -157,6 +158,7 @@ class Table:
         header.update(
             control=run.control_address,
             run=run.run_address,
+            callers=self.keep(run.callers),
             summon=self.keep(run.summon),
             long=int(run.nanoseconds > long),
             fail=self.keep(Failure(run, memory)),

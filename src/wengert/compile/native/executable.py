@@ -142,6 +142,9 @@ class Executable:
         How many threads a call may use; 1 if no operation is large enough to be shared.
     run_address, control_address : int
         Where the machine code and the control block are.
+    callers : list
+        Those who want to call it now, of whom the first may: calls would share the arena. Whoever
+        holds the interpreter's lock until its call is over may go without, if the list is empty.
     nanoseconds : int
         How long the quickest call took so far.
     """
@@ -155,6 +158,7 @@ class Executable:
         self._aliases = dict(aliases)
         self._native = native
         self.run_address = native.code.address("run")
+        self.callers: list[object] = []
         self.nanoseconds = sys.maxsize
         self._run: Any = _RUN(self.run_address)
         self._assist: Any = _ASSIST(native.code.address("assist"))
@@ -172,6 +176,7 @@ class Executable:
 
     def reset(self) -> None:
         """Forget a call under way: for a child process, in which nobody is left to finish it."""
+        self.callers.clear()
         control = self._control
         control[:] = 0
         control[layout.ORIGIN // 8] = -1
@@ -202,6 +207,24 @@ class Executable:
         RuntimeError
             If another call is under way.
         """
+        caller = object()
+        try:
+            self.callers.append(caller)
+            self.expect_first(caller)
+            self.start(inputs, outputs)
+        finally:
+            self.callers.remove(caller)
+
+    def expect_first(self, caller: object) -> None:
+        """Raise RuntimeError if somebody else came before `caller`."""
+        if self.callers[0] is not caller:
+            raise RuntimeError(
+                f"{self.name}: the compiled function is running already, in another thread; "
+                "two calls would share its memory. Let the first finish, or compile it twice."
+            )
+
+    def start(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Run the function, as the first of the `callers`."""
         pointers = self._pack(*self._addresses((*inputs, *outputs)))
         if self.threads > 1 and self._helpers[0] < self._wanted[0]:
             self.summon()
@@ -225,11 +248,6 @@ class Executable:
 
     def fail(self, status: int) -> None:
         """Raise the error of a call that returned `status`."""
-        if status == layout.REFUSED:
-            raise RuntimeError(
-                f"{self.name}: the compiled function is running already, in another thread; "
-                "two calls would share its memory. Let the first finish, or compile it twice."
-            )
         error, message = self._native.failures[status - 1]
         raise error(message)
 
