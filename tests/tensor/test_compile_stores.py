@@ -373,3 +373,24 @@ def test_another_tensor_from_outside_is_refused():
 
     with pytest.raises(TracerError, match=r"step changed where it reads tensors from .*previous"):
         wg.compile(step)(wg.ones(2))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_exception_while_tracing_leaves_the_places_as_they_were(error):
+    net, table, late, broken = Net(), {"a": 1}, "late", [True]
+    net.hidden = "hidden"
+
+    def step(x):
+        nonlocal late
+        late = table["a"] = table["b"] = net(x)
+        if broken[0]:
+            raise error
+        return late
+
+    compiled, x = wg.compile(step), wg.ones((1, 2))
+    with pytest.raises(error):
+        compiled(x)
+    assert (table, late, net.hidden, hasattr(net, "sizes")) == ({"a": 1}, "late", "hidden", False)
+    broken[0] = False
+    assert compiled(x).tolist() == late.tolist() == table["b"].tolist()
+    assert net.sizes["x"][0].item() == 2.0

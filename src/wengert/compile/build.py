@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
 from wengert.compile.pullback import Pullback
 from wengert.compile.trace.arguments import argument_aval, hooks_of
-from wengert.compile.trace.kept import refuse_kept
+from wengert.compile.trace.kept import made_to_stay, refuse_kept
 from wengert.compile.trace.reach import Read, Survey
 from wengert.compile.trace.stores import moved_error, moving, restore, stores_of
+from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
@@ -87,15 +88,19 @@ def build(
     trace = Trace(name, lifts=True)
     roots = [function, *args, *kwargs.values()]
     survey = Survey(roots)
-    run = _run(trace, function, args, kwargs)
+    try:
+        run = _run(trace, function, args, kwargs)
+        changes = survey.changes(Survey(roots))
+        returned = [leaf for leaf in run.results if isinstance(leaf, Tensor)]
+        stores, stored = stores_of(name, trace, changes, returned, run.places)
+        run.move(moving(stores, changes, survey))
+        held = survey.held(trace, run.moved, set(map(id, made_to_stay(trace))))
+        moved = held.moved()
+    except BaseException:
+        restore(survey.changes(Survey(roots)))
+        raise
+    restore(changes)
     count = len(run.outputs)
-    changes = survey.changes(Survey(roots))
-    returned = [leaf for leaf in run.results if isinstance(leaf, Tensor)]
-    stores, stored = stores_of(name, trace, changes, returned, run.places)
-    run.move(moving(stores, changes, survey))
-    held = survey.held(trace, run.moved)
-    moved = held.moved()
-    restore(stores, changes)
     effects = _effects(run)
     shown = [*range(count), *range(len(run.outputs), len(run.outputs) + len(stored))]
     outputs = drop_aliases([*run.outputs, *(cell._variable for cell in stored)])
@@ -170,9 +175,8 @@ def _run(
         results, result_spec = pytree.flatten(function(*new_args, **new_kwargs))
         outputs = [leaf._read() for leaf in results if isinstance(leaf, Tensor)]
     sources, inputs = _sources(trace, arguments, stand_ins)
-    return _Run(
-        trace, inputs, sources, outputs, result_spec, results, _result_leaves(results), stand_ins
-    )
+    leaves = _result_leaves(trace.what, results)
+    return _Run(trace, inputs, sources, outputs, result_spec, results, leaves, stand_ins)
 
 
 def _stand_in(leaf: Tensor) -> Tensor:
@@ -183,10 +187,15 @@ def _stand_in(leaf: Tensor) -> Tensor:
     return made
 
 
-def _result_leaves(results: Sequence[Any]) -> list[Any]:
+def _result_leaves(name: str, results: Sequence[Any]) -> list[Any]:
     leaves: list[Any] = []
     place = 0
     for leaf in results:
+        if isinstance(leaf, Iterator | Awaitable):
+            raise TracerError(
+                f"compile: {name} returned a {type(leaf).__name__}, whose code would run once; "
+                "return a list of what it yields, or compile what is to run at each step."
+            )
         if not isinstance(leaf, Tensor):
             leaves.append(Static(leaf))
             continue

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,15 @@ class Static:
     """A leaf of the result that is no tensor: what the function returned when it was traced."""
 
     value: Any
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether each call may return the very object; a copy of what has no hash."""
+        return isinstance(self.value, Hashable)
+
+    def given(self) -> Any:
+        """Return what a call returns."""
+        return self.value if self.is_fixed else copy.deepcopy(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,20 +232,31 @@ class Entry:
             for captured, tensor in zip(self.cells, self._tensors(leaves), strict=True)
         )
 
+    def is_tangled(self, leaves: Sequence[Any]) -> bool:
+        """Tell whether memory shared with NumPy is to be written that native code cannot write.
+
+        It is not in order, or that of two inputs: what is written to one is seen in the other, but
+        the graph knows nothing of it.
+        """
+        if not sharing.noted:
+            return False
+        tensors = iter(self._tensors(leaves))
+        found = [
+            leaves[source] if isinstance(source, int) else next(tensors)._variable.value
+            for source in self.sources
+        ]
+        return any(
+            np.may_share_memory(found[place], other) if number != place else not other.flags.carray
+            for place in self.donated
+            if sharing.is_shared(found[place])
+            for number, other in enumerate(found)
+        )
+
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run on the leaves of the arguments; change the cells; return the result.
 
-        Nobody else may run it from before the cells are read until they are changed.
+        No other call of the function may run from before the cells are read until they are changed.
         """
-        caller = object()
-        try:
-            self.run.callers.append(caller)
-            self.run.expect_first(caller)
-            return self._called(leaves)
-        finally:
-            self.run.callers.remove(caller)
-
-    def _called(self, leaves: Sequence[Any]) -> Any:
         inputs = self._inputs(leaves)
         recorded = THREAD.now.recording and self.differentiable
         given = self._given(leaves, inputs) if recorded and self.obstacle is None else ()
@@ -269,7 +290,7 @@ class Entry:
     @staticmethod
     def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:
         if isinstance(leaf, Static):
-            return leaf.value
+            return leaf.given()
         return tensors[leaf.output].item() if isinstance(leaf, Number) else tensors[leaf]
 
     def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
@@ -283,17 +304,8 @@ class Entry:
             else contiguous(next(tensors)._variable)
             for place, source in enumerate(self.sources)
         ]
-        if sharing.noted:
-            self._set_apart(inputs)
         inputs += [np.asarray(hyper(), np.float64) for hyper in self.hypers]
         return inputs
-
-    def _set_apart(self, inputs: list[Array]) -> None:
-        """Copy the inputs that stand in memory which the function writes, shared with NumPy."""
-        written = [inputs[place] for place in self.donated if sharing.is_shared(inputs[place])]
-        for place, array in enumerate(inputs):
-            if place not in self.donated and any(np.may_share_memory(array, w) for w in written):
-                inputs[place] = array.copy()
 
     def _given(self, leaves: Sequence[Any], inputs: Sequence[Array]) -> tuple[Variable, ...]:
         """Return the inputs as variables, from which the results can be computed again."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, overload
 
 from wengert.compile.settings import default_threads
 from wengert.compile.trace.arguments import arguments_key, must_run_itself
+from wengert.compile.turns import Turns
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
@@ -50,18 +52,37 @@ class CompiledFunction:
         self._name = getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Any, list[Entry]] = {}
         self._offered: Any = None
+        self._turns = Turns()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the native code for these arguments, compiling it first if there is none.
 
-        Inside another transform or trace, and on tensors that an eager backward pass will visit,
-        the Python function itself is run, so that it does what it does without being compiled.
+        Calls from several threads take turns, since they share memory. Inside another transform or
+        trace, on tensors that an eager backward pass will visit, and
+        on tensors that share memory which is to be written, the Python function itself is run, so
+        that it does what it does without being compiled.
         """
         leaves, spec = pytree.flatten((args, kwargs))
         if THREAD.now.trace is not None or any(map(must_run_itself, leaves)):
             return self.function(*args, **kwargs)
+        callers, thread = self._turns.callers, get_ident()
+        try:
+            callers.append(thread)
+            self._turns.wait(thread)
+            if callers.count(thread) > 1:  # called by what runs when something is freed
+                return self.function(*args, **kwargs)
+            return self._called(args, kwargs, leaves, spec)
+        finally:
+            callers.remove(thread)
+
+    def _called(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
+    ) -> Any:
+        """Run native code, or the Python function if native code would not do the same."""
         entry = self._entry(args, kwargs, leaves, spec)
         if THREAD.now.recording and entry.captures_recorded(leaves):
+            return self.function(*args, **kwargs)
+        if entry.is_tangled(leaves):
             return self.function(*args, **kwargs)
         result = entry(leaves)
         self._quicken(entry, args, kwargs, leaves)
@@ -77,7 +98,7 @@ class CompiledFunction:
         elif entry.runs == _QUICK_FROM:
             from wengert.compile.call.guards import program_of
 
-            entry.program = program_of(entry, args, kwargs, leaves)
+            entry.program = program_of(entry, args, kwargs, leaves, self._turns.callers)
             self._offer()
 
     def _offer(self) -> None:
@@ -178,6 +199,10 @@ class CompiledFunction:
         leaves, spec = pytree.flatten((args, kwargs))
         entry = self._entry(args, kwargs, leaves, spec)
         return make_plan(entry.graph, entry.donors)
+
+    def __reduce__(self) -> str:
+        """Copy and pickle like a function: it stays the same object, found by its name."""
+        return getattr(self, "__qualname__", self._name)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance, so that methods can be compiled."""

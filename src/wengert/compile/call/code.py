@@ -254,13 +254,13 @@ def _copy(code: Expecting, given: str, values: str, count: str) -> None:
 def _run(code: Expecting, pointers: str, arrays: str, held: str) -> str:
     """Run the machine code; while it takes long, without the interpreter's lock.
 
-    Nobody else is calling (see `Table.laid_out`), nor will, while it is known that this one is.
+    Nobody else is calling (see `Table.laid_out`), and others wait for their turn then.
     """
     long = code.is_set(code.header("long"))
-    callers = code.header("callers", "ptr")
+    callers, known_none = code.header("callers", "ptr"), code.known("none")
 
     def unlock() -> str:
-        code.same(code.call("PyList_Append", callers, code.header("summon", "ptr")), 0, "i32")
+        code.same(code.call("PyList_Append", callers, known_none), 0, "i32")
         _each_word(code, arrays, held, lambda home: code.call("Py_IncRef", code.load(home)))
         return code.call("PyEval_SaveThread")
 

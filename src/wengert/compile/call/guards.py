@@ -48,7 +48,11 @@ _CONTAINERS: dict[type, int] = {
 
 
 def program_of(
-    entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: Sequence[Any]
+    entry: Entry,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    leaves: Sequence[Any],
+    callers: list[Any],
 ) -> Program | None:
     """Return the program of `entry` for arguments like these; None if there is none.
 
@@ -60,11 +64,15 @@ def program_of(
         The arguments.
     leaves : sequence
         Their leaves.
+    callers : list
+        Who calls the function now; see `Turns`.
     """
     if objects.slots() is None:
         return None
     try:
-        return _Writer(entry, args, kwargs, leaves).written()
+        writer = _Writer(entry, args, kwargs, leaves)
+        writer.write()
+        return writer.laid_out(entry, callers)
     except Unsaid:
         return None
 
@@ -89,8 +97,8 @@ class _Writer(Table):
         """For each leaf, which argument or part it is."""
         self.grad_rules: dict[int, int] = {}
 
-    def written(self) -> Program:
-        """Return the program."""
+    def write(self) -> None:
+        """Write all that the entry asks for."""
         entry = self.entry
         recorded = self.recording and entry.differentiable
         if entry.stores or entry.same or (recorded and entry.obstacle is None):
@@ -106,7 +114,6 @@ class _Writer(Table):
         refuses = recorded and entry.obstacle is not None
         self._results(Refusal(entry.results, entry.obstacle or "") if refuses else None)
         self._leaves()
-        return self.laid_out(self.entry)
 
     # Words and places outside
 
@@ -329,6 +336,8 @@ class _Writer(Table):
             return [0, leaf.output, 1]
         if isinstance(leaf, int):
             return [0, leaf, 0]
+        if isinstance(leaf, Static) and not leaf.is_fixed:
+            raise Unsaid
         return [self.keep(leaf.value if isinstance(leaf, Static) else None), 0, 0]
 
 

@@ -59,7 +59,7 @@ HEADER = (
 """The words at the head of a program.
 
 The number of positional arguments, and lists: keywords, parts of nested arguments; the thread; the
-control block and the address of the machine code, the list of those who call it, what summons
+control block and the address of the machine code, the list of its callers, what summons
 helping threads, whether it takes long, whether a place calls Python. Further lists; how the result
 is put together; what raises the error of a failure, which is left in `status`; how many addresses
 and numbers the machine code is given.

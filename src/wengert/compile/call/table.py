@@ -140,10 +140,10 @@ class Table:
 
     # Memory
 
-    def laid_out(self, entry: Entry) -> Program:
-        """Return the program, in memory."""
+    def laid_out(self, entry: Entry, callers: list[Any]) -> Program:
+        """Return the program, in memory; there must be no `callers` but machine code."""
         run, header = entry.run, self.header
-        self.word(run.callers, objects.SIZE, 0)
+        self.word(callers, objects.SIZE, 0)
         # What runs Python code first: it may change what the others find.
         self.lists["places"].sort(key=lambda record: record[0] < program.CALLED)
         starts, total = {}, len(HEADER)
@@ -158,7 +158,7 @@ class Table:
         header.update(
             control=run.control_address,
             run=run.run_address,
-            callers=self.keep(run.callers),
+            callers=self.keep(callers),
             summon=self.keep(run.summon),
             long=int(run.nanoseconds > long),
             fail=self.keep(Failure(run, memory)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from wengert.compile.emit.llvm import MachineCode, identity
 from wengert.compile.native import threads as pool
 from wengert.compile.native.tuning import NEVER, TRIALS
 from wengert.compile.settings import available
+from wengert.compile.turns import Turns
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Aval
@@ -132,7 +134,7 @@ class Native(NamedTuple):
 
 
 class Executable:
-    """A native function and its memory. One call at a time.
+    """A native function and its memory.
 
     Attributes
     ----------
@@ -142,9 +144,8 @@ class Executable:
         How many threads a call may use; 1 if no operation is large enough to be shared.
     run_address, control_address : int
         Where the machine code and the control block are.
-    callers : list
-        Those who want to call it now, of whom the first may: calls would share the arena. Whoever
-        holds the interpreter's lock until its call is over may go without, if the list is empty.
+    turns : Turns
+        Whose turn it is: calls would share the arena.
     nanoseconds : int
         How long the quickest call took so far.
     """
@@ -158,7 +159,7 @@ class Executable:
         self._aliases = dict(aliases)
         self._native = native
         self.run_address = native.code.address("run")
-        self.callers: list[object] = []
+        self.turns = Turns()
         self.nanoseconds = sys.maxsize
         self._run: Any = _RUN(self.run_address)
         self._assist: Any = _ASSIST(native.code.address("assist"))
@@ -176,7 +177,6 @@ class Executable:
 
     def reset(self) -> None:
         """Forget a call under way: for a child process, in which nobody is left to finish it."""
-        self.callers.clear()
         control = self._control
         control[:] = 0
         control[layout.ORIGIN // 8] = -1
@@ -189,7 +189,7 @@ class Executable:
         control[first:] = [constant.ctypes.data for constant in self._native.constants]
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Run the function.
+        """Run the function, when it is the turn of this call.
 
         Parameters
         ----------
@@ -204,27 +204,17 @@ class Executable:
             If an array is not what the graph says.
         IndexError
             If an index was out of range. Outputs and in-place arrays are written all the same.
-        RuntimeError
-            If another call is under way.
         """
-        caller = object()
+        thread = threading.get_ident()
         try:
-            self.callers.append(caller)
-            self.expect_first(caller)
+            self.turns.callers.append(thread)
+            self.turns.wait(thread)
             self.start(inputs, outputs)
         finally:
-            self.callers.remove(caller)
-
-    def expect_first(self, caller: object) -> None:
-        """Raise RuntimeError if somebody else came before `caller`."""
-        if self.callers[0] is not caller:
-            raise RuntimeError(
-                f"{self.name}: the compiled function is running already, in another thread; "
-                "two calls would share its memory. Let the first finish, or compile it twice."
-            )
+            self.turns.callers.remove(thread)
 
     def start(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Run the function, as the first of the `callers`."""
+        """Run the function at once: the caller knows that nobody else does."""
         pointers = self._pack(*self._addresses((*inputs, *outputs)))
         if self.threads > 1 and self._helpers[0] < self._wanted[0]:
             self.summon()

@@ -102,6 +102,12 @@ class _Structure:
         now = _parts(self.owner)
         return len(now) != len(self.held) or not all(map(operator.is_, now, self.held))
 
+    def grown(self, cells: Container[int]) -> _Structure:
+        """Return this with what it holds now, if only `cells` were added to it."""
+        now = _Structure(self.owner, _parts(self.owner))
+        known = [part for part in now.held if id(part) not in cells]
+        return now if list(map(id, known)) == list(map(id, self.held)) else self
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -197,7 +203,7 @@ class Survey:
         children = (edge.child for found in self._edges.values() for edge in found)
         return [*self._nodes.values(), *children]
 
-    def held(self, trace: Trace, moved: Container[int] = ()) -> Held:
+    def held(self, trace: Trace, moved: Container[int], stay: Container[int]) -> Held:
         """Return the places through which the function reached what it read in `trace`.
 
         Parameters
@@ -206,6 +212,8 @@ class Survey:
             Its trace.
         moved : container of int
             The identities of the tensors that are looked up in their places at each call.
+        stay : container of int
+            The identities of those that were made in `trace` and stay.
         """
         wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
         wanted |= {id(cell) for cell, _ in trace.grads_known}
@@ -223,7 +231,7 @@ class Survey:
         return Held(
             places,
             [(self._nodes[x], size) for x, size in self._sizes.items() if x in relevant],
-            [structure for x, structure in self._structures.items() if x in relevant],
+            [owner.grown(stay) for x, owner in self._structures.items() if x in relevant],
         )
 
     def _leading_to(self, wanted: Iterable[int]) -> set[int]:

@@ -167,11 +167,13 @@ def moving(stores: Sequence[Store], changes: Sequence[Change], survey: Survey) -
     }
 
 
-def restore(stores: Sequence[Store], changes: Sequence[Change]) -> None:
-    """Let the places hold what they held before the trace, whose tensors have no values."""
-    stored = {place_key(store.read) for store in stores}
-    for read, _, before, _ in changes:
-        if place_key(read) not in stored:
+def restore(changes: Sequence[Change]) -> None:
+    """Let the places of tensors hold what they held before the trace, whose tensors have no values.
+
+    They do so after an exception, too.
+    """
+    for read, _, before, after in changes:
+        if not _holds_tensor(after):
             continue
         if before is MISSING:
             _DELETERS[read.func](*read.args)
