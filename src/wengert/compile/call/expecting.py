@@ -15,6 +15,7 @@ API = {
     "PyList_Append": ("i32", "ptr", "ptr"),
     "PyList_SetSlice": ("i32", "ptr", "i64", "i64", "ptr"),
     "PyObject_CallNoArgs": ("ptr", "ptr"),
+    "PyObject_GetAttr": ("ptr", "ptr", "ptr"),
     "PyObject_CallObject": ("ptr", "ptr", "ptr"),
     "PyObject_Vectorcall": ("ptr", "ptr", "ptr", "i64", "ptr"),
     "PyObject_RichCompareBool": ("i32", "ptr", "ptr", "i32"),

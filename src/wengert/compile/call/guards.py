@@ -12,6 +12,8 @@ import operator
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +40,7 @@ _PLAIN = objects.CONTIGUOUS | objects.ALIGNED
 _OWN = _PLAIN | objects.OWNED | objects.WRITEABLE
 _NUMBERS = (float, int, bool)
 _CONSTANT = (*_NUMBERS[1:], str, bytes, types.NoneType)
-"""Types of arguments of which one object is one value."""
+"""Types of arguments of which one object is one value, besides those that know no equals."""
 
 _CONTAINERS: dict[type, int] = {
     tuple: program.IN_TUPLE,
@@ -101,7 +103,7 @@ class _Writer(Table):
         """Write all that the entry asks for."""
         entry = self.entry
         recorded = self.recording and entry.differentiable
-        if entry.stores or entry.same or (recorded and entry.obstacle is None):
+        if entry.stores or (recorded and entry.obstacle is None):
             raise Unsaid
         self._nested()
         self._modes()
@@ -110,6 +112,7 @@ class _Writer(Table):
         self._effects()
         self._grads_known()
         self._arguments()
+        self._same()
         self._tensors()
         refuses = recorded and entry.obstacle is not None
         self._results(Refusal(entry.results, entry.obstacle or "") if refuses else None)
@@ -187,26 +190,52 @@ class _Writer(Table):
     def _walk(self, place: int) -> None:
         """Find the leaves of an argument or part."""
         value = self.args[place]
-        kind = _CONTAINERS.get(type(value))
-        if kind is None:
-            if value is not None:
-                self.places.append(place)
-            return
-        if not value:
+        if hasattr(value, "__wengert_flatten__"):
+            self._walk_module(place, value)
+        elif is_dataclass(value) and not isinstance(value, type):
+            self._walk_object(place, value)
+        elif type(value) in _CONTAINERS:
+            self._walk_items(place, value)
+        elif value is not None:
+            self.places.append(place)
+
+    def _walk_items(self, place: int, container: Any) -> None:
+        if not container:
             raise Unsaid
-        if type(value) is dict and any(type(key) is not str for key in value):
+        keyed = type(container) is dict
+        if keyed and any(type(key) is not str for key in container):
             raise Unsaid
-        keys = sorted(value) if type(value) is dict else range(len(value))
-        for key in keys:
-            where = self.keep(key) if type(value) is dict else key
-            self.lists["parts"].append([kind, place, where, len(value)])
-            self.args.append(value[key])
-            self._walk(len(self.args) - 1)
+        for key in sorted(container) if keyed else range(len(container)):
+            kind, where = _CONTAINERS[type(container)], self.keep(key) if keyed else key
+            self._part(kind, place, where, len(container), container[key])
+
+    def _walk_object(self, place: int, made: Any) -> None:
+        """Find the attributes of an object of a data class, which no Python code gives."""
+        kind = type(made)
+        if not fields(made) or kind.__getattribute__ is not object.__getattribute__:  # type: ignore[comparison-overlap]
+            raise Unsaid
+        for field in fields(made):
+            found = getattr_static(kind, field.name, None)
+            if hasattr(found, "__get__") and not isinstance(found, types.MemberDescriptorType):
+                raise Unsaid
+            name = self.keep(sys.intern(field.name))
+            self._part(program.OF_OBJECT, place, name, self.keep(kind), getattr(made, field.name))
+
+    def _walk_module(self, place: int, module: Any) -> None:
+        """Take the parameters of a module: it is this one, and modes that matter are guards."""
+        for param in module.__wengert_flatten__()[0]:
+            self._part(program.OF_MODULE, place, self.keep(param), 0, param)
+
+    def _part(self, kind: int, place: int, where: int, length: int, part: Any) -> None:
+        """Add a part of the argument, or part, at `place`; find its own leaves."""
+        self.lists["parts"].append([kind, place, where, length])
+        self.args.append(part)
+        self._walk(len(self.args) - 1)
 
     def _arguments(self) -> None:
         first = {id(leaf): place for place, leaf in reversed(list(enumerate(self.leaves)))}
         for index, arg in enumerate(self.args):
-            if type(arg) in _CONTAINERS:
+            if type(arg) in _CONTAINERS or is_dataclass(arg):
                 continue
             if isinstance(arg, Tensor):
                 same = self.places[first[id(arg)]]
@@ -215,10 +244,23 @@ class _Writer(Table):
             elif type(arg) is float:
                 source = self.entry.sources.index(self.places.index(index))
                 self.lists["arguments"].append([program.NUMBER, index, self._number(), source])
-            elif type(arg) in _CONSTANT:
+            elif type(arg) in _CONSTANT or type(arg).__eq__ is object.__eq__:  # type: ignore[comparison-overlap]
                 self.lists["arguments"].append([program.STATIC, index, self.keep(arg), 0])
             elif type(arg) is not np.ndarray:
                 raise Unsaid
+
+    def _same(self) -> None:
+        """Say where an argument must be the tensor that was found elsewhere."""
+        for one, other in self.entry.same:
+            if one.is_grad or other.is_grad or not isinstance(other.cell, int):
+                raise Unsaid
+            index = self.places[other.cell]
+            if isinstance(one.cell, functools.partial):
+                raise Unsaid
+            if isinstance(one.cell, int):
+                self.lists["arguments"].append([program.SAME, index, self.places[one.cell], 0])
+            else:
+                self.lists["arguments"].append([program.STATIC, index, self.keep(one.cell), 0])
 
     def _grads_known(self) -> None:
         """Say which tensors must have a gradient or none, but for the arguments' (see `_where`)."""
