@@ -38,6 +38,32 @@ def test_an_index_out_of_range_is_reported():
     assert compiled(wg.ones(3), wg.tensor([0, 1])).tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("width", [3, 64])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_label_out_of_range_leaves_the_parameters_as_they_were(width, threads):
+    wg.manual_seed(0)
+    net = wg.nn.Sequential(wg.nn.Linear(4, width), wg.nn.Tanh(), wg.nn.Linear(width, 5))
+    optimizer = wg.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    def step(x, labels):
+        optimizer.zero_grad()
+        wg.nn.functional.cross_entropy(net(x), labels).backward()
+        optimizer.step()
+
+    compiled, x = wg.compile(step, threads=threads), wg.rand(128, 4)
+    good, wrong = wg.zeros(128, dtype="int64"), wg.full(128, 7, dtype="int64")
+    for _ in range(4):
+        compiled(x, good)
+        before = [p.tolist() for p in (*net.parameters(), *state_of(optimizer))]
+        with pytest.raises(IndexError, match="out of"):
+            compiled(x, wrong)
+        assert [p.tolist() for p in (*net.parameters(), *state_of(optimizer))] == before
+
+
+def state_of(optimizer):
+    return [cell for state in optimizer.state.values() for cell in state.values()]
+
+
 def test_long_calls_let_other_threads_run():
     a = wg.ones((700, 700))
     compiled = wg.compile(lambda a: wg.sum(a @ a @ a))

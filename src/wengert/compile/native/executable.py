@@ -203,7 +203,8 @@ class Executable:
         TypeError, ValueError
             If an array is not what the graph says.
         IndexError
-            If an index was out of range. Outputs and in-place arrays are written all the same.
+            If an index was out of range. What is computed after that is not written; outputs, and
+            arrays in place that do not depend on it, may be.
         """
         thread = threading.get_ident()
         try:
