@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
+from wengert.compile.entry import Captured, Effect, Entry, Finish, Home, Number, Static
 from wengert.compile.pullback import Pullback
 from wengert.compile.trace.arguments import argument_aval, hooks_of
 from wengert.compile.trace.kept import made_to_stay, refuse_kept
@@ -129,13 +129,11 @@ def build(
         same=same,
         held=held,
         effects=effects,
-        stores=stores,
+        finish=Finish(stores, run.result_spec, run.result_leaves),
         shown=shown,
         results=results,
         pullback=Pullback(results, threads),
         obstacle=obstacle,
-        result_spec=run.result_spec,
-        result_leaves=run.result_leaves,
         run=compile_graph(graph, donors, threads),
         donors=donors,
         donated=frozenset(donors.values()),

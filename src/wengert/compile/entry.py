@@ -102,6 +102,37 @@ class Number:
     output: int
 
 
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is done when native code has run: tensors are stored, and the result put together.
+
+    Attributes
+    ----------
+    stores : list of Store
+        The places outside where the function stores tensors.
+    spec : object
+        The structure of the result.
+    leaves : list
+        For each leaf of the result: the place among the tensors, `Number` of it, or `Static`.
+    """
+
+    stores: list[Store]
+    spec: Any
+    leaves: list[Any]
+
+    def __call__(self, arguments: Sequence[Any], *tensors: Tensor) -> Any:
+        """Store tensors; return the result."""
+        for store in self.stores:
+            store.carry_out(arguments, tensors)
+        return pytree.unflatten(self.spec, [_result(leaf, tensors) for leaf in self.leaves])
+
+
+def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:
+    if isinstance(leaf, Static):
+        return leaf.given()
+    return tensors[leaf.output].item() if isinstance(leaf, Number) else tensors[leaf]
+
+
 @dataclass(slots=True)
 class Entry:
     """One compiled version of a function.
@@ -127,8 +158,8 @@ class Entry:
         Where the tensors and modules were found that the function reads from outside.
     effects : list of Effect
         The cells that change.
-    stores : list of Store
-        The places outside where the function stores tensors.
+    finish : Finish
+        What is done at the end of a call.
     shown : list of int
         The outputs that are results: what the function returns, then what it only stores.
     results : Graph
@@ -148,14 +179,11 @@ class Entry:
     same: list[tuple[Home, Home]]
     held: Held
     effects: list[Effect]
-    stores: list[Store]
+    finish: Finish
     shown: list[int]
     results: Graph
     pullback: Pullback
     obstacle: str | None
-    result_spec: Any
-    result_leaves: list[Any]
-    """For each leaf of the result: the place among the outputs, `Number` of it, or `Static`."""
     run: Executable
     donors: dict[int, int]
     donated: frozenset[int]
@@ -185,7 +213,7 @@ class Entry:
         for home, known in self.grads_known:
             if (home.holder(leaves)._grad is not None) is not known:
                 return "whether .grad is None"
-        for store in self.stores:
+        for store in self.finish.stores:
             if store.changed():
                 return f"{store.label} holds something else"
         return self._changed_place() or self._changed_tensor(leaves)
@@ -274,24 +302,13 @@ class Entry:
             variables = record_call(self.results, given, arrays, self.pullback)
         elif recorded and self.obstacle is not None:
             variables = self._refused(Refusal(self.results, self.obstacle), arrays)
-        tensors = [Tensor(variable) for variable in variables]
-        for store in self.stores:
-            store.carry_out(leaves, tensors)
-        return pytree.unflatten(
-            self.result_spec, [self._result(leaf, tensors) for leaf in self.result_leaves]
-        )
+        return self.finish(leaves, *(Tensor(variable) for variable in variables))
 
     def _refused(self, refusal: Refusal, arrays: Sequence[Array]) -> list[Variable]:
         return [
             Refused(array, refusal) if output.requires_grad else Variable(array)
             for array, output in zip(arrays, self.results.outputs, strict=True)
         ]
-
-    @staticmethod
-    def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:
-        if isinstance(leaf, Static):
-            return leaf.given()
-        return tensors[leaf.output].item() if isinstance(leaf, Number) else tensors[leaf]
 
     def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """Return an array for each input; those that are written in buffers of their own."""

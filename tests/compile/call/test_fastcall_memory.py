@@ -151,7 +151,7 @@ def test_a_call_by_what_goes_during_a_call():
     for i in range(4):
         weakref.finalize(kept["y"], lambda: found.append(compiled(wg.full(2, 9.0))))
         compiled(wg.full(2, float(i)))
-    assert found == [None] * 4
+    assert set(found) == {None}
     assert compiled._turns.callers == []
 
 

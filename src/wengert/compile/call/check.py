@@ -119,11 +119,13 @@ def parts(module: Module) -> Expecting:
             home = code.at("%args", code.add(first, number))
             return lambda: code.store(item(kind, function, given), home)
 
+        def put_held(found: str) -> None:
+            code.store(code.some(found), code.at("%args", code.add(first, number)))
+            code.call("Py_DecRef", found)  # where it was found it still is
+
         def attribute() -> None:
             code.same(code.load(holder, objects.TYPE), code.field(record, "length", "ptr", PART))
-            found = code.some(code.call("PyObject_GetAttr", holder, key))
-            code.store(found, code.at("%args", code.add(first, number)))
-            code.call("Py_DecRef", found)  # the object has it
+            put_held(code.call("PyObject_GetAttr", holder, key))
 
         kinds = {
             program.IN_TUPLE: put("tuple", "PyTuple_GetItem", index),
@@ -131,6 +133,7 @@ def parts(module: Module) -> Expecting:
             program.IN_DICT: put("dict", "PyDict_GetItemWithError", key),
             program.OF_OBJECT: attribute,
             program.OF_MODULE: lambda: code.store(key, code.at("%args", code.add(first, number))),
+            program.READ: lambda: put_held(code.call("PyObject_CallNoArgs", key)),
         }
         code.switch(code.field(record, "kind", "i64", PART), kinds)
 

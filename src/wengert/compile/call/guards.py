@@ -21,10 +21,11 @@ import numpy as np
 from wengert.ad.call import Refusal, Refused
 from wengert.compile.call import objects, program
 from wengert.compile.call.program import ANY, NO, YES
-from wengert.compile.call.renewal import Assembling, Renewal
+from wengert.compile.call.renewal import Renewal
 from wengert.compile.call.table import Program, Table, Unsaid
 from wengert.compile.settings import SETTINGS
 from wengert.compile.trace.arguments import hooks_of
+from wengert.compile.trace.stores import any_changed
 from wengert.graph.dtypes import DEFAULTS, FLOAT64
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
@@ -98,12 +99,14 @@ class _Writer(Table):
         self.places: list[int] = []
         """For each leaf, which argument or part it is."""
         self.grad_rules: dict[int, int] = {}
+        self.reads: dict[int, int] = {}
+        """For what reads a place, by identity, the part that is found there."""
 
     def write(self) -> None:
         """Write all that the entry asks for."""
         entry = self.entry
         recorded = self.recording and entry.differentiable
-        if entry.stores or (recorded and entry.obstacle is None):
+        if recorded and entry.obstacle is None:
             raise Unsaid
         self._nested()
         self._modes()
@@ -131,6 +134,8 @@ class _Writer(Table):
             self.place(program.ITEM, vars(owner), name, value)
 
     def _places(self) -> None:
+        if stores := self.entry.finish.stores:
+            self.call(program.CALLED, functools.partial(any_changed, stores), False)
         for place in self.entry.held.places:
             self._held_place(place.read, place.value)
         for container, size in self.entry.held.sizes:
@@ -293,7 +298,20 @@ class _Writer(Table):
     def _where(self, home: Home) -> dict[str, int]:
         if isinstance(home.cell, int):
             return {"given": 1, "where": self.places[home.cell]}
+        if isinstance(home.cell, functools.partial):
+            return {"given": 1, "where": self._read(home.cell)}
         return {"given": 0, "where": self.keep(home.cell)}
+
+    def _read(self, read: Read) -> int:
+        """Return the part that is what stands in a place, which is read without Python code."""
+        holder, key = read.args
+        if not (_is_plain_dict(holder, key) or isinstance(holder, types.CellType)):
+            raise Unsaid
+        if id(read) not in self.reads:
+            self.reads[id(read)] = len(self.args)
+            self.lists["parts"].append([program.READ, 0, self.keep(read), 0])
+            self.args.append(read())
+        return self.reads[id(read)]
 
     def _tensors(self) -> None:
         entry = self.entry
@@ -314,8 +332,6 @@ class _Writer(Table):
 
     def _tensor(self, captured: Captured, donated: bool) -> dict[str, int]:
         home = captured.home
-        if isinstance(home.cell, functools.partial):
-            raise Unsaid
         record = self.array(captured.aval, _OWN if donated else _PLAIN)
         record.update(self._where(home), exclusive=int(donated))
         record["requires"] = id(captured.requires_grad)
@@ -324,7 +340,7 @@ class _Writer(Table):
             record["kind"] = self.keep(type(tensor))
         if home.is_grad:
             record["through"] = 1
-        elif isinstance(home.cell, int):
+        elif home.moves:
             record["leaf"] = YES if isinstance(tensor._variable, Leaf) else NO
             record["grad"] = self.grad_rules.get(home.cell, ANY)
             record["hooks"] = YES if captured.requires_grad else ANY
@@ -353,34 +369,37 @@ class _Writer(Table):
             self.add("results", record)
 
     def _leaves(self) -> None:
-        """Say how the result is put together, by trying it on marks."""
-        leaves, spec = self.entry.result_leaves, self.entry.result_spec
-        marks = [object() for _ in leaves]
-        made = pytree.unflatten(spec, marks)
-        self.header["form"] = program.TUPLE
-        if made is None or (len(marks) == 1 and made is marks[0]):
-            self.header["form"], parts = program.SINGLE, [made]
-        elif type(made) is tuple and all(part is None or part in marks for part in made):
-            parts = [*made]
+        """Say how the result is put together, by trying it on marks; or leave it to Python."""
+        finish = self.entry.finish
+        marks = [object() for _ in finish.leaves]
+        made = pytree.unflatten(finish.spec, marks)
+        known = dict(zip(map(id, marks), finish.leaves, strict=True))
+        is_tuple = type(made) is tuple and all(x is None or x in marks for x in made)
+        parts = made if is_tuple else (made,)
+        leaves = [self._leaf(known.get(id(part))) for part in parts]
+        is_single = made is None or (len(marks) == 1 and made is marks[0])
+        if finish.stores or None in leaves or not (is_tuple or is_single):
+            if any(store.takes_arguments for store in finish.stores):
+                raise Unsaid
+            self.header["assemble"] = self.keep(functools.partial(finish, ()))
+            self.header["form"] = program.OTHER
+            leaves = [[0, number, 0] for number in range(len(self.renewals))]
         else:
-            self.header["form"], parts = program.OTHER, marks
-            self.header["assemble"] = self.keep(Assembling(spec))
-        known = dict(zip(map(id, marks), leaves, strict=True))
-        for part in parts:
-            self.lists["leaves"].append(self._leaf(known.get(id(part))))
+            self.header["form"] = program.TUPLE if is_tuple else program.SINGLE
+        self.lists["leaves"] += [leaf for leaf in leaves if leaf is not None]
 
-    def _leaf(self, leaf: Any) -> list[int]:
+    def _leaf(self, leaf: Any) -> list[int] | None:
+        """Return the record of a leaf; None if there can be none."""
         from wengert.compile.entry import Number, Static
 
         if isinstance(leaf, Number):
-            if self.entry.results.outputs[leaf.output].dtype != FLOAT64:
-                raise Unsaid
-            return [0, leaf.output, 1]
+            is_double = self.entry.results.outputs[leaf.output].dtype == FLOAT64
+            return [0, leaf.output, 1] if is_double else None
         if isinstance(leaf, int):
             return [0, leaf, 0]
-        if isinstance(leaf, Static) and not leaf.is_fixed:
-            raise Unsaid
-        return [self.keep(leaf.value if isinstance(leaf, Static) else None), 0, 0]
+        if isinstance(leaf, Static):
+            return [self.keep(leaf.value), 0, 0] if leaf.is_fixed else None
+        return [self.keep(None), 0, 0]
 
 
 def _is_plain_dict(holder: Any, key: Any) -> bool:

@@ -70,10 +70,11 @@ WORDS = ("address", "expected", "same")
 
 NAME = ("name",)
 PART = ("kind", "holder", "key", "length")
-IN_TUPLE, IN_LIST, IN_DICT, OF_OBJECT, OF_MODULE = range(5)
+IN_TUPLE, IN_LIST, IN_DICT, OF_OBJECT, OF_MODULE, READ = range(6)
 """A part of a nested argument: an item of a container that is an argument or a part before it, and
-has this length; an attribute of an object of this class; or a parameter of a module, which
-announces when it holds another one. The parts are numbered after the arguments."""
+has this length; an attribute of an object of this class; a parameter of a module, which announces
+when it holds another one; or, of none, what stands in a place outside. The parts are numbered after
+the arguments."""
 
 ARGUMENT = ("kind", "index", "value", "place")
 STATIC, NUMBER, SAME = range(3)

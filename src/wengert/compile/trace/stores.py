@@ -81,6 +81,11 @@ class Store:
     before: Any
     after: Any
 
+    @property
+    def takes_arguments(self) -> bool:
+        """Whether arguments are stored there."""
+        return _holds(_Argument, self.after)
+
     def changed(self) -> bool:
         """Tell whether something else is there than when the function was traced."""
         return bool(_mapped(_seen, held_by(self.read)) != self.before)
@@ -94,6 +99,11 @@ class Store:
             return leaves[mark.place] if isinstance(mark, _Argument) else mark
 
         _WRITERS[self.read.func](*self.read.args, _mapped(filled, self.after))
+
+
+def any_changed(stores: Sequence[Store]) -> bool:
+    """Tell whether something else is in one of the places than when the function was traced."""
+    return any(store.changed() for store in stores)
 
 
 def stores_of(
@@ -147,7 +157,7 @@ def stores_of(
 
     stores = []
     for read, label, before, after in changes:
-        if _holds_tensor(after):
+        if _holds(Tensor, after):
             stores.append(Store(read, label, _mapped(_seen, before), _mapped(marked, after)))
     return stores, stored
 
@@ -173,7 +183,7 @@ def restore(changes: Sequence[Change]) -> None:
     They do so after an exception, too.
     """
     for read, _, before, after in changes:
-        if not _holds_tensor(after):
+        if not _holds(Tensor, after):
             continue
         if before is MISSING:
             _DELETERS[read.func](*read.args)
@@ -208,10 +218,12 @@ def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
     return function(value)
 
 
-def _holds_tensor(value: Any) -> bool:
+def _holds(kind: type, value: Any) -> bool:
+    """Tell whether a value is of a kind, or a part of its tuples, lists and dicts is."""
     if type(value) in (tuple, list, dict):
-        return any(map(_holds_tensor, value.values() if type(value) is dict else value))
-    return isinstance(value, Tensor)
+        parts = value.values() if type(value) is dict else value
+        return any(_holds(kind, part) for part in parts)
+    return isinstance(value, kind)
 
 
 def _seen(leaf: Any) -> Any:
