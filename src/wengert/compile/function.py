@@ -93,9 +93,9 @@ class CompiledFunction:
     ) -> None:
         """Let the next call like this one be made without Python, if there are more than one."""
         entry.runs += 1
-        if entry.program is not None:
+        if entry.program is not None and entry.program.is_current():
             entry.program.refresh(entry.version)
-        elif entry.runs == _QUICK_FROM:
+        elif entry.program is not None or entry.runs == _QUICK_FROM:
             from wengert.compile.call.guards import program_of
 
             entry.program = program_of(entry, args, kwargs, leaves, self._turns.callers)

@@ -101,6 +101,25 @@ def test_modules_of_one_kind_take_turns():
         assert all(is_fast(compiled, net, X) for net in nets)
 
 
+def weight(net):
+    net[0].weight = wg.nn.Parameter(double([[1.0, 2.0]] * 3))
+
+
+def layer(net):
+    net[0] = wg.nn.Linear(2, 3).double()
+
+
+@pytest.mark.parametrize("replace", [weight, layer])
+def test_parameters_of_an_argument_are_replaced(replace):
+    compiled, net = wg.compile(lambda net, x: net(x)), network()
+    with wg.no_grad():
+        for _ in range(3):
+            warm(compiled, net, X)
+            replace(net)
+            for _ in range(4):
+                np.testing.assert_allclose(compiled(net, X).tolist(), net(X).tolist(), rtol=RTOL)
+
+
 def test_a_method_is_fast():
     class Line(wg.nn.Module):
         def __init__(self):

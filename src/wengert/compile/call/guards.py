@@ -228,7 +228,9 @@ class _Writer(Table):
 
     def _walk_module(self, place: int, module: Any) -> None:
         """Take the parameters of a module: it is this one, and modes that matter are guards."""
-        for param in module.__wengert_flatten__()[0]:
+        params = module.__wengert_flatten__()[0]
+        self.modules.append((module, params))
+        for param in params:
             self._part(program.OF_MODULE, place, self.keep(param), 0, param)
 
     def _part(self, kind: int, place: int, where: int, length: int, part: Any) -> None:
