@@ -43,6 +43,8 @@ _CLOSED = (
 )
 """Kinds of objects that hold nothing that a function reads by name."""
 
+_CALLABLES = types.FunctionType, types.MethodType, functools.partial
+"""Kinds of callables whose names and parts are looked at for further functions."""
 
 Read: TypeAlias = functools.partial[Any]
 """Reads a place: of a function, a container, and a name or key."""
@@ -229,10 +231,24 @@ class Survey:
             if edge.read is not None and id(edge.child) in relevant and id(edge.child) not in moved
         ]
         return Held(
-            places,
+            [*places, *self._functions()],
             [(self._nodes[x], size) for x, size in self._sizes.items() if x in relevant],
             [owner.grown(stay) for x, owner in self._structures.items() if x in relevant],
         )
+
+    def _functions(self) -> Iterator[_Place]:
+        """Yield the places of the functions that the first root calls by name, and those call."""
+        todo, seen = [next(iter(self._nodes.values()))], set[int]()
+        while todo:
+            holder = todo.pop()
+            if id(holder) in seen or not isinstance(holder, _CALLABLES):
+                continue
+            seen.add(id(holder))
+            for child, label, read in self._edges.get(id(holder), ()):
+                if isinstance(child, types.FunctionType) and not _is_known(child.__module__):
+                    todo.append(child)
+                    if read is not None:
+                        yield _Place(read, child, label)
 
     def _leading_to(self, wanted: Iterable[int]) -> set[int]:
         into: dict[int, list[int]] = {}
