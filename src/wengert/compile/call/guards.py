@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import functools
 import operator
-import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from inspect import getattr_static
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wengert.ad.call import Refusal, Refused
 from wengert.compile.call import objects, program
+from wengert.compile.call.arguments import Arguments
 from wengert.compile.call.program import ANY, NO, YES
 from wengert.compile.call.renewal import Renewal
-from wengert.compile.call.table import Program, Table, Unsaid
+from wengert.compile.call.table import Program, Unsaid
 from wengert.compile.settings import SETTINGS
 from wengert.compile.trace.arguments import hooks_of
 from wengert.compile.trace.stores import any_changed
@@ -31,7 +29,6 @@ from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.tensor import pytree
 from wengert.tensor.effects import Setting, structure
-from wengert.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from wengert.compile.entry import Captured, Entry, Home
@@ -40,14 +37,6 @@ if TYPE_CHECKING:
 _PLAIN = objects.CONTIGUOUS | objects.ALIGNED
 _OWN = _PLAIN | objects.OWNED | objects.WRITEABLE
 _NUMBERS = (float, int, bool)
-_CONSTANT = (*_NUMBERS[1:], str, bytes, types.NoneType)
-"""Types of arguments of which one object is one value, besides those that know no equals."""
-
-_CONTAINERS: dict[type, int] = {
-    tuple: program.IN_TUPLE,
-    list: program.IN_LIST,
-    dict: program.IN_DICT,
-}
 
 
 def program_of(
@@ -80,7 +69,7 @@ def program_of(
         return None
 
 
-class _Writer(Table):
+class _Writer(Arguments):
     """A program that is being written."""
 
     def __init__(
@@ -90,14 +79,8 @@ class _Writer(Table):
         kwargs: Mapping[str, Any],
         leaves: Sequence[Any],
     ) -> None:
-        super().__init__()
-        self.entry = entry
-        self.args: list[Any] = [*args, *kwargs.values()]
-        """The arguments, then the parts of those that are nested."""
-        self.names, self.leaves = tuple(kwargs), leaves
+        super().__init__(entry, args, kwargs, leaves)
         self.recording = THREAD.now.recording
-        self.places: list[int] = []
-        """For each leaf, which argument or part it is."""
         self.grad_rules: dict[int, int] = {}
         self.reads: dict[int, int] = {}
         """For what reads a place, by identity, the part that is found there."""
@@ -108,14 +91,14 @@ class _Writer(Table):
         recorded = self.recording and entry.differentiable
         if recorded and entry.obstacle is None:
             raise Unsaid
-        self._nested()
+        self.find_leaves()
         self._modes()
         self._places()
         self._settings()
         self._effects()
         self._grads_known()
-        self._arguments()
-        self._same()
+        self.expect_others()
+        self.expect_same()
         self._tensors()
         refuses = recorded and entry.obstacle is not None
         self._results(Refusal(entry.results, entry.obstacle or "") if refuses else None)
@@ -171,103 +154,9 @@ class _Writer(Table):
                 self.place(program.READING, setting.holder, setting.key)
             else:
                 self.call(program.NUMBER_CALLED, read, None)
-            self.lists["places"][-1][3:] = [self._number(), first + number, 0]
+            self.lists["places"][-1][3:] = [self.new_number(), first + number, 0]
 
-    def _number(self) -> int:
-        """Return a place among the numbers that a call reads."""
-        self.header["numbers"] += 1
-        return self.header["numbers"] - 1
-
-    # Arguments and tensors
-
-    def _nested(self) -> None:
-        """Find the leaves, in the order in which they are flattened: dicts by their keys."""
-        positional = len(self.args) - len(self.names)
-        self.header["nargs"] = positional
-        self.lists["names"] = [[self.keep(sys.intern(name))] for name in self.names]
-        named = {name: positional + place for place, name in enumerate(self.names)}
-        for place in (*range(positional), *(named[name] for name in sorted(named))):
-            self._walk(place)
-        found = [self.args[place] for place in self.places]
-        if len(found) != len(self.leaves) or not all(map(operator.is_, found, self.leaves)):
-            raise Unsaid
-
-    def _walk(self, place: int) -> None:
-        """Find the leaves of an argument or part."""
-        value = self.args[place]
-        if hasattr(value, "__wengert_flatten__"):
-            self._walk_module(place, value)
-        elif is_dataclass(value) and not isinstance(value, type):
-            self._walk_object(place, value)
-        elif type(value) in _CONTAINERS:
-            self._walk_items(place, value)
-        elif value is not None:
-            self.places.append(place)
-
-    def _walk_items(self, place: int, container: Any) -> None:
-        if not container:
-            raise Unsaid
-        keyed = type(container) is dict
-        if keyed and any(type(key) is not str for key in container):
-            raise Unsaid
-        for key in sorted(container) if keyed else range(len(container)):
-            kind, where = _CONTAINERS[type(container)], self.keep(key) if keyed else key
-            self._part(kind, place, where, len(container), container[key])
-
-    def _walk_object(self, place: int, made: Any) -> None:
-        """Find the attributes of an object of a data class, which no Python code gives."""
-        kind = type(made)
-        if not fields(made) or kind.__getattribute__ is not object.__getattribute__:  # type: ignore[comparison-overlap]
-            raise Unsaid
-        for field in fields(made):
-            found = getattr_static(kind, field.name, None)
-            if hasattr(found, "__get__") and not isinstance(found, types.MemberDescriptorType):
-                raise Unsaid
-            name = self.keep(sys.intern(field.name))
-            self._part(program.OF_OBJECT, place, name, self.keep(kind), getattr(made, field.name))
-
-    def _walk_module(self, place: int, module: Any) -> None:
-        """Take the parameters of a module: it is this one, and modes that matter are guards."""
-        params = module.__wengert_flatten__()[0]
-        self.modules.append((module, params))
-        for param in params:
-            self._part(program.OF_MODULE, place, self.keep(param), 0, param)
-
-    def _part(self, kind: int, place: int, where: int, length: int, part: Any) -> None:
-        """Add a part of the argument, or part, at `place`; find its own leaves."""
-        self.lists["parts"].append([kind, place, where, length])
-        self.args.append(part)
-        self._walk(len(self.args) - 1)
-
-    def _arguments(self) -> None:
-        first = {id(leaf): place for place, leaf in reversed(list(enumerate(self.leaves)))}
-        for index, arg in enumerate(self.args):
-            if type(arg) in _CONTAINERS or is_dataclass(arg):
-                continue
-            if isinstance(arg, Tensor):
-                same = self.places[first[id(arg)]]
-                if same != index:
-                    self.lists["arguments"].append([program.SAME, index, same, 0])
-            elif type(arg) is float:
-                source = self.entry.sources.index(self.places.index(index))
-                self.lists["arguments"].append([program.NUMBER, index, self._number(), source])
-            elif type(arg) in _CONSTANT or type(arg).__eq__ is object.__eq__:  # type: ignore[comparison-overlap]
-                self.lists["arguments"].append([program.STATIC, index, self.keep(arg), 0])
-            elif type(arg) is not np.ndarray:
-                raise Unsaid
-
-    def _same(self) -> None:
-        """Say where an argument must be the tensor that was found elsewhere."""
-        for one, other in self.entry.same:
-            if one.is_grad or other.is_grad or not isinstance(other.cell, int):
-                raise Unsaid
-            index = self.places[other.cell]
-            if isinstance(one.cell, functools.partial):
-                raise Unsaid
-            if isinstance(one.cell, int):
-                self.lists["arguments"].append([program.SAME, index, self.places[one.cell], 0])
-            else:
-                self.lists["arguments"].append([program.STATIC, index, self.keep(one.cell), 0])
+    # Tensors
 
     def _grads_known(self) -> None:
         """Say which tensors must have a gradient or none, but for the arguments' (see `_where`)."""

@@ -107,7 +107,6 @@ def any_changed(stores: Sequence[Store]) -> bool:
 
 
 def stores_of(
-    name: str,
     trace: Trace,
     changes: Sequence[Change],
     returned: Sequence[Tensor],
@@ -117,10 +116,8 @@ def stores_of(
 
     Parameters
     ----------
-    name : str
-        The function.
     trace : Trace
-        Its trace.
+        The trace of the function.
     changes : sequence of Change
         The places that hold another object than before.
     returned : sequence of Tensor
@@ -147,7 +144,7 @@ def stores_of(
         if id(leaf) in captured:
             return leaf
         if leaf._stamp < trace.number:
-            raise moved_error(name, f"{label} is another object")
+            raise moved_error(trace.what, f"{label} is another object")
         if id(leaf) not in numbers:
             if not _can_be_made_again(leaf, trace):
                 return leaf  # kept, and refused for that
