@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 import tracemalloc
@@ -194,3 +198,27 @@ def test_executables_are_freed(threads):
             break
         time.sleep(0.01)  # a helper may hold it until it goes to sleep
     assert alive() is None
+
+
+SHAPES = """
+    import resource
+    import wengert as wg
+
+    def kilobytes():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    wg.compile(lambda x: wg.sum(x))(wg.ones(10))
+    before, made = kilobytes(), []
+    for i in range(40):
+        made.append(wg.compile(lambda x: wg.sum(x)))
+        made[-1](wg.ones(20 + i))
+    print((kilobytes() - before) // 40)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count in other units")
+def test_a_compiled_function_keeps_little_memory():
+    environment = os.environ | {"WENGERT_CACHE": "0"}
+    command = [sys.executable, "-c", textwrap.dedent(SHAPES)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 400  # what generates code keeps 700, and some hundred is usual
