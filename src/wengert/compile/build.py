@@ -198,11 +198,25 @@ def _run(
                 replaced[place] = Tensor(arguments[place])
         new_args, new_kwargs = pytree.unflatten(spec, replaced)
         results, result_spec = pytree.flatten(function(*new_args, **new_kwargs))
+        _refuse_replaced(trace.what, pytree.modules((new_args, new_kwargs)))
         returned = [leaf for leaf in results if isinstance(leaf, Tensor)]
         outputs = [leaf._read() for leaf in returned]
     sources, inputs = _sources(trace, arguments, stand_ins)
     leaves = _result_leaves(trace.what, results)
     return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins)
+
+
+def _refuse_replaced(name: str, modules: Sequence[Any]) -> None:
+    """Raise TracerError if copies of modules among the arguments were given other buffers."""
+    for part in (part for module in modules for part in module.modules()):
+        for buffer, _ in part.named_buffers(recurse=False):
+            original = part._original
+            if original is not None and vars(part)[buffer] is not vars(original).get(buffer):
+                raise TracerError(
+                    f"compile: {name} replaced the buffer {buffer!r} of a {type(part).__name__} "
+                    "that is an argument, which would be lost: change it in place (copy_), or let "
+                    "the function find the module by its name."
+                )
 
 
 def _stand_in(leaf: Tensor) -> Tensor:
