@@ -394,3 +394,23 @@ def test_an_exception_while_tracing_leaves_the_places_as_they_were(error):
     broken[0] = False
     assert compiled(x).tolist() == late.tolist() == table["b"].tolist()
     assert net.sizes["x"][0].item() == 2.0
+
+
+def test_a_place_whose_gradient_was_asked_for_is_gone():
+    found = []
+    for make in (lambda f: f, wg.compile):
+        table = {"w": wg.tensor([1.0, 2.0])}
+
+        def step(x, table=table):
+            before = table.get("w")
+            if before is None:
+                return x * 3
+            grad = 0 if before.grad is None else before.grad
+            table["w"] = before * x + grad
+            return table["w"] * 1
+
+        call, x = make(step), wg.full(2, 2.0)
+        seen = [call(x).tolist() for _ in range(4)]
+        del table["w"]
+        found.append([*seen, *(call(x).tolist() for _ in range(4))])
+    assert found[0] == found[1]

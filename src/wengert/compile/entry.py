@@ -210,12 +210,12 @@ class Entry:
         for guard in self.guards:
             if guard.read() != guard.value:
                 return guard.what
+        for store in self.finish.stores:  # before what is looked up in their places
+            if store.changed():
+                return f"{store.label} holds something else"
         for home, known in self.grads_known:
             if (home.holder(leaves)._grad is not None) is not known:
                 return "whether .grad is None"
-        for store in self.finish.stores:
-            if store.changed():
-                return f"{store.label} holds something else"
         return self._changed_place() or self._changed_tensor(leaves)
 
     def _changed_place(self) -> str | None:
