@@ -58,9 +58,9 @@ class CompiledFunction:
         """Run the native code for these arguments, compiling it first if there is none.
 
         Calls from several threads take turns, since they share memory. Inside another transform or
-        trace, on tensors that an eager backward pass will visit, and
-        on tensors that share memory which is to be written, the Python function itself is run, so
-        that it does what it does without being compiled.
+        trace, on tensors that an eager backward pass will visit, and on tensors that share memory
+        which is to be written, the Python function itself is run, so that it does what it does
+        without being compiled.
         """
         leaves, spec = pytree.flatten((args, kwargs))
         if THREAD.now.trace is not None or any(map(must_run_itself, leaves)):
