@@ -6,11 +6,14 @@ import copy
 import gc
 import os
 import pickle
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 import tracemalloc
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -292,3 +295,26 @@ def test_it_is_copied_and_pickled_like_a_function():
     assert copy.copy(named) is copy.deepcopy(net).step is pickle.loads(pickle.dumps(named)) is named
     with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
         pickle.dumps(wg.compile(lambda x: x))
+
+
+OVERWRITTEN = """
+    from tests.compile.call.quick import Training, X, Y, warm
+
+    training = Training(True, "zero_grad first")
+    warm(training.step, X, Y)
+    losses = [training.step(X, Y).item() for _ in range(200)]
+    assert losses[-1] < losses[0] / 2
+    print("right")
+"""
+
+
+def test_no_freed_memory_is_read():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(OVERWRITTEN)],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"PYTHONMALLOC": "debug"},  # which overwrites what is freed
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "right\n"
