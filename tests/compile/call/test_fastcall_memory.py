@@ -152,7 +152,8 @@ def test_a_call_by_what_goes_during_a_call():
     compiled, found, kept = wg.compile(lambda x: kept.update(y=x * 2)), [], {}
     compiled(wg.ones(2))
     for i in range(4):
-        weakref.finalize(kept["y"], lambda: found.append(compiled(wg.full(2, 9.0))))
+        waiting = weakref.finalize(kept["y"], lambda: found.append(compiled(wg.full(2, 9.0))))
+        waiting.atexit = False
         compiled(wg.full(2, float(i)))
     assert set(found) == {None}
     assert compiled._turns.callers == []
