@@ -8,7 +8,9 @@ the arguments and of the cells that the function reads. Cells that it writes are
 from __future__ import annotations
 
 import functools
+import gc
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, overload
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
 
 _MANY = 8
+_PARKED = "_compiled_versions"
 _QUICK_FROM = 2  # which call of an entry gives it a program
 
 
@@ -53,6 +56,8 @@ class CompiledFunction:
         self._entries: dict[Any, list[Entry]] = {}
         self._offered: Any = None
         self._turns = Turns()
+        self._owners: dict[Any, weakref.ref[Any]] = {}
+        self._most_owners = _MANY
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the native code for these arguments, compiling it first if there is none.
@@ -124,11 +129,40 @@ class CompiledFunction:
 
         entry = build(self.function, self._name, args, kwargs, self.threads)
         entries.append(entry)
+        self._remember_owner(key, args, kwargs)
         if len(entries) > _MANY:
             del entries[:-_MANY]  # the oldest may hold what was replaced since
             self._offer()
         self._note(reason)
         return entry
+
+    def _remember_owner(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the first module among the arguments; see from time to time which are still used."""
+        for owner in pytree.modules((args, kwargs))[:1]:
+            self._owners[key] = weakref.ref(owner)
+        if len(self._owners) > self._most_owners:
+            self._forget_unowned()
+            self._most_owners = 2 * len(self._owners) + _MANY
+
+    def _forget_unowned(self) -> None:
+        """Forget the versions for modules that nobody else has.
+
+        They are held by the modules alone while garbage is collected.
+        """
+        owners = list(self._owners.values())
+        for key, reference in self._owners.items():
+            owner = reference()
+            if owner is not None and key in self._entries:
+                vars(owner).setdefault(_PARKED, []).append((key, self._entries.pop(key)))
+        self._owners.clear()
+        self._offer()
+        del key, owner
+        gc.collect()
+        for reference in owners:
+            owner = reference()
+            for key, entries in () if owner is None else vars(owner).pop(_PARKED, ()):
+                self._entries[key], self._owners[key] = entries, reference
+        self._offer()
 
     def _note(self, reason: str) -> None:
         self.compilations.append(reason)
