@@ -160,8 +160,9 @@ class CompiledFunction:
         gc.collect()
         for reference in owners:
             owner = reference()
-            for key, entries in () if owner is None else vars(owner).pop(_PARKED, ()):
-                self._entries[key], self._owners[key] = entries, reference
+            if owner is not None:
+                for key, entries in vars(owner).pop(_PARKED, ()):
+                    self._entries[key], self._owners[key] = entries, reference
         self._offer()
 
     def _note(self, reason: str) -> None:
