@@ -27,7 +27,10 @@ LATER = {
 # The part of the compiler that `wg.compile(function)` needs before the first call.
 AT_ONCE = {
     "wengert.compile",
-    *(f"wengert.compile.{name}" for name in ("function", "settings", "trace", "trace.arguments")),
+    *(
+        f"wengert.compile.{name}"
+        for name in ("function", "settings", "trace", "trace.arguments", "turns")
+    ),
 }
 
 

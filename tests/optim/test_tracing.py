@@ -109,6 +109,26 @@ def test_state_made_inside_a_trace_outlives_it():
     assert buffer.tolist() != [[0.0, 0.0]] * 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (optim.SGD, {"momentum": 0.9}),
+        (optim.SGD, {"momentum": 0.9, "dampening": 0.5}),
+        (optim.Adam, {"amsgrad": True}),
+    ],
+)
+def test_settings_that_need_more_state_are_chosen_later(kind, settings):
+    found = []
+    for make in (lambda f: f, wg.compile):
+        net, optimizer, step = build(kind, {})
+        step = make(step)
+        step(wg.tensor(X), wg.tensor(Y))
+        optimizer.param_groups[0].update(settings)
+        losses = [step(wg.tensor(X), wg.tensor(Y)).item() for _ in range(4)]
+        found.append([*losses, *(p.sum().item() for p in net.parameters())])
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("kind", "settings"), CASES, ids=IDS)
 def test_traced_steps_give_the_bits_of_eager_ones(kind, settings):
     eager, _, eager_step = build(kind, settings, dropout=0.25)

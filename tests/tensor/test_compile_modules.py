@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -117,3 +120,25 @@ def test_a_model_that_a_compiled_function_returned_is_one_in_its_own_right():
     assert f.compilations == ["first call", "changed: 1.training"]
     updated[0] = wg.nn.Linear(4, 3)
     assert f(X).item() == pytest.approx(total(updated, X).item(), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:compile. <lambda> was compiled 8 times")
+def test_modules_that_nobody_has_any_more_are_forgotten():
+    compiled, x = wg.compile(lambda layer, x: layer(x)), wg.ones((1, 3))
+    kept, known = [], []
+    with wg.no_grad():
+        for i in range(40):
+            layer = wg.nn.Linear(3, 2)
+            known.append(weakref.ref(layer))
+            if i % 10 == 0:
+                kept.append(layer)
+            for _ in range(3):
+                compiled(layer, x)
+        del layer
+        gc.collect()
+        assert len(kept) <= sum(layer() is not None for layer in known) < 30
+        before = len(compiled.compilations)
+        for layer in kept:
+            np.testing.assert_allclose(compiled(layer, x).tolist(), layer(x).tolist(), rtol=1e-6)
+    assert len(compiled.compilations) == before
+    assert not any("compiled" in name for layer in kept for name in vars(layer))

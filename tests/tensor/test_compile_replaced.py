@@ -375,3 +375,30 @@ def test_replaced_models_are_let_go():
         models["net"] = wg.nn.Linear(1, 1)
     gc.collect()
     assert sum(model() is not None for model in gone) <= compiled_function._MANY
+
+
+def test_a_function_is_written_anew():
+    names = {"wg": wg}
+    exec(  # as a notebook does
+        "def inner(x): return x * 2\n"
+        "def helper(x): return inner(x) + 1\n"
+        "def unused(x): return helper(x)\n"
+        "def step(x): return helper(x) * 10\n",
+        names,
+    )
+    compiled, x = wg.compile(names["step"]), wg.tensor([1.0])
+    for code, expected in (
+        ("", 30.0),
+        ("def inner(x): return x * 3", 40.0),
+        ("def unused(x): return x", 40.0),
+        ("def helper(x): return inner(x) - 1", 20.0),
+        ("def inner(x): return x * 4", 30.0),
+    ):
+        exec(code, names)
+        assert [compiled(x).item() for _ in range(4)] == [expected] * 4
+    assert compiled.compilations == [
+        "first call",
+        "changed: inner is another object",
+        "changed: helper is another object",
+        "changed: inner is another object",
+    ]

@@ -163,13 +163,49 @@ def doubled_and_increased(p):
 
 
 def test_argument_that_is_the_memory_of_a_captured_cell():
-    p = wg.tensor(np.arange(4.0))
-    exported = p.numpy()
-    call = wg.compile(doubled_and_increased(p))
-    for part in (exported, exported[:], wg.asarray(exported), exported.reshape(2, 2).reshape(4)):
-        before = exported.copy()
-        assert call(part).tolist() == (4 * before).tolist()
-        assert exported.tolist() == (3 * before).tolist()
+    results = []
+    for make in (lambda f: f, wg.compile):
+        p = wg.tensor(np.arange(4.0))
+        exported = p.numpy()
+        call = make(doubled_and_increased(p))
+        parts = exported, exported[:], wg.asarray(exported), exported[::-1], exported * 1.0
+        results.append([(call(part).tolist(), exported.tolist()) for part in parts])
+    assert results[0] == results[1]
+
+
+def test_two_tensors_in_the_memory_of_one_array():
+    results = []
+    for make in (lambda f: f, wg.compile):
+        memory = np.arange(6.0)
+        for first, second in ((slice(0, 4), slice(2, 6)), (slice(0, 3), slice(0, 3))):
+            p, q = wg.asarray(memory[first]), wg.asarray(memory[second])
+
+            def f(x, p=p, q=q):
+                p.add_(x[: len(p)])
+                q.mul_(2.0)
+                return p * q
+
+            call = make(f)
+            results.append([(call(np.ones(4)).tolist(), memory.tolist()) for _ in range(4)])
+    assert results[:2] == results[2:]
+
+
+@pytest.mark.parametrize("part", [np.s_[::2], np.s_[::-1], np.s_[1:]])
+def test_memory_that_is_not_in_order_is_written(part):
+    results = []
+    for make in (lambda f: f, wg.compile):
+        memory = np.zeros(49, np.uint8)[1:].view(np.float64)
+        x, call = wg.asarray(memory[part]), make(lambda x: x.add_(1.0) * 2)
+        results.append([(call(x).tolist(), memory.tolist()) for _ in range(4)])
+    assert results[0] == results[1]
+
+
+def test_an_array_that_is_not_aligned():
+    memory = np.zeros(17, np.uint8)[1:].view(np.float32)
+    memory[:] = 1.0, 2.0, 3.0, 4.0
+    double = wg.compile(lambda x: x * 2)
+    for x in (memory, wg.asarray(memory)):
+        assert [double(x).tolist() for _ in range(4)] == [[2.0, 4.0, 6.0, 8.0]] * 4
 
 
 def test_argument_that_is_a_captured_cell():

@@ -373,3 +373,44 @@ def test_another_tensor_from_outside_is_refused():
 
     with pytest.raises(TracerError, match=r"step changed where it reads tensors from .*previous"):
         wg.compile(step)(wg.ones(2))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_exception_while_tracing_leaves_the_places_as_they_were(error):
+    net, table, late, broken = Net(), {"a": 1}, "late", [True]
+    net.hidden = "hidden"
+
+    def step(x):
+        nonlocal late
+        late = table["a"] = table["b"] = net(x)
+        if broken[0]:
+            raise error
+        return late
+
+    compiled, x = wg.compile(step), wg.ones((1, 2))
+    with pytest.raises(error):
+        compiled(x)
+    assert (table, late, net.hidden, hasattr(net, "sizes")) == ({"a": 1}, "late", "hidden", False)
+    broken[0] = False
+    assert compiled(x).tolist() == late.tolist() == table["b"].tolist()
+    assert net.sizes["x"][0].item() == 2.0
+
+
+def test_a_place_whose_gradient_was_asked_for_is_gone():
+    found = []
+    for make in (lambda f: f, wg.compile):
+        table = {"w": wg.tensor([1.0, 2.0])}
+
+        def step(x, table=table):
+            before = table.get("w")
+            if before is None:
+                return x * 3
+            grad = 0 if before.grad is None else before.grad
+            table["w"] = before * x + grad
+            return table["w"] * 1
+
+        call, x = make(step), wg.full(2, 2.0)
+        seen = [call(x).tolist() for _ in range(4)]
+        del table["w"]
+        found.append([*seen, *(call(x).tolist() for _ in range(4))])
+    assert found[0] == found[1]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from wengert.compile.entry import Captured, Effect, Entry, Home, Number, Static
+from wengert.compile.entry import Captured, Effect, Entry, Finish, Home, Number, Static
 from wengert.compile.pullback import Pullback
 from wengert.compile.trace.arguments import argument_aval, hooks_of
-from wengert.compile.trace.kept import refuse_kept
-from wengert.compile.trace.reach import Read, Survey
-from wengert.compile.trace.stores import moved_error, moving, restore, stores_of
+from wengert.compile.trace.kept import made_to_stay, refuse_kept
+from wengert.compile.trace.reach import Held, Read, Survey
+from wengert.compile.trace.stores import Store, moved_error, moving, restore, stores_of
+from wengert.graph.errors import TracerError
 from wengert.graph.graph import Graph, drop_aliases
 from wengert.graph.tracing import Trace, Way
 from wengert.graph.variable import Leaf, Variable
@@ -32,7 +33,8 @@ class _Run:
     sources: list[int | Captured]
     outputs: list[Variable]
     result_spec: Any
-    results: list[Any]
+    results: list[Tensor]
+    """The tensors among the leaves of the result."""
     result_leaves: list[Any]
     places: dict[int, int]
     """For the cell that stands for an argument, by identity, its place among the leaves."""
@@ -85,33 +87,22 @@ def build(
     from wengert.compile.native.executable import compile_graph
 
     trace = Trace(name, lifts=True)
-    roots = [function, *args, *kwargs.values()]
-    survey = Survey(roots)
-    run = _run(trace, function, args, kwargs)
+    run, outside = _observed(trace, function, args, kwargs)
     count = len(run.outputs)
-    changes = survey.changes(Survey(roots))
-    returned = [leaf for leaf in run.results if isinstance(leaf, Tensor)]
-    stores, stored = stores_of(name, trace, changes, returned, run.places)
-    run.move(moving(stores, changes, survey))
-    held = survey.held(trace, run.moved)
-    moved = held.moved()
-    restore(stores, changes)
     effects = _effects(run)
-    shown = [*range(count), *range(len(run.outputs), len(run.outputs) + len(stored))]
-    outputs = drop_aliases([*run.outputs, *(cell._variable for cell in stored)])
+    shown = [*range(count), *range(len(run.outputs), len(run.outputs) + len(outside.stored))]
+    outputs = drop_aliases([*run.outputs, *(cell._variable for cell in outside.stored)])
     graph = Graph(run.inputs, outputs, name)
     grads_known = [(run.home(cell), known) for cell, known in trace.grads_known]
     same, obstacle = _same(run), _obstacle(name, effects, run)
     hypers, guards = [hyper for hyper, _ in trace.hyper_inputs], trace.guards
     modes = [x for x in trace.modes.values() if getattr(x[0], "_original", None) is None]
     trace.forget()
-    del survey, changes
     readers = [*hypers, *(guard.read for guard in guards)]
-    refuse_kept(name, trace, graph, [*returned, *stored], readers)
-    if moved := moved or held.changed() or held.changed(announced=True):
+    refuse_kept(name, trace, graph, [*run.results, *outside.stored], readers)
+    held = outside.held
+    if moved := outside.moved or held.changed() or held.changed(announced=True):
         raise moved_error(name, moved)
-    for cells in (run.results, returned, stored):
-        cells.clear()
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
     results = Graph(run.inputs, [outputs[place] for place in shown], name)
     return Entry(
@@ -124,17 +115,56 @@ def build(
         same=same,
         held=held,
         effects=effects,
-        stores=stores,
+        finish=Finish(outside.stores, run.result_spec, run.result_leaves),
         shown=shown,
         results=results,
         pullback=Pullback(results, threads),
         obstacle=obstacle,
-        result_spec=run.result_spec,
-        result_leaves=run.result_leaves,
         run=compile_graph(graph, donors, threads),
         donors=donors,
         donated=frozenset(donors.values()),
     )
+
+
+class _Outside(NamedTuple):
+    """What a run has read and stored outside; the places hold what they held before.
+
+    Attributes
+    ----------
+    held : Held
+        The places of what it has read.
+    moved : str or None
+        Which of them it has changed, other than by storing a tensor, if it has.
+    stores : list of Store
+        The places where it has stored tensors.
+    stored : list of Tensor
+        The tensors there that it did not return.
+    """
+
+    held: Held
+    moved: str | None
+    stores: list[Store]
+    stored: list[Tensor]
+
+
+def _observed(
+    trace: Trace, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[_Run, _Outside]:
+    """Run `function` in `trace`, and look at what it reaches before and after."""
+    roots = [function, *args, *kwargs.values()]
+    survey = Survey(roots)
+    try:
+        run = _run(trace, function, args, kwargs)
+        changes = survey.changes(Survey(roots))
+        stores, stored = stores_of(trace, changes, run.results, run.places)
+        run.move(moving(stores, changes, survey))
+        held = survey.held(trace, run.moved, set(map(id, made_to_stay(trace))))
+        outside = _Outside(held, held.moved(), stores, stored)
+    except BaseException:
+        restore(survey.changes(Survey(roots)))
+        raise
+    restore(changes)
+    return run, outside
 
 
 def _run(
@@ -168,11 +198,25 @@ def _run(
                 replaced[place] = Tensor(arguments[place])
         new_args, new_kwargs = pytree.unflatten(spec, replaced)
         results, result_spec = pytree.flatten(function(*new_args, **new_kwargs))
-        outputs = [leaf._read() for leaf in results if isinstance(leaf, Tensor)]
+        _refuse_replaced(trace.what, pytree.modules((new_args, new_kwargs)))
+        returned = [leaf for leaf in results if isinstance(leaf, Tensor)]
+        outputs = [leaf._read() for leaf in returned]
     sources, inputs = _sources(trace, arguments, stand_ins)
-    return _Run(
-        trace, inputs, sources, outputs, result_spec, results, _result_leaves(results), stand_ins
-    )
+    leaves = _result_leaves(trace.what, results)
+    return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins)
+
+
+def _refuse_replaced(name: str, modules: Sequence[Any]) -> None:
+    """Raise TracerError if copies of modules among the arguments were given other buffers."""
+    for part in (part for module in modules for part in module.modules()):
+        for buffer, _ in part.named_buffers(recurse=False):
+            original = part._original
+            if original is not None and vars(part)[buffer] is not vars(original).get(buffer):
+                raise TracerError(
+                    f"compile: {name} replaced the buffer {buffer!r} of a {type(part).__name__} "
+                    "that is an argument, which would be lost: change it in place (copy_), or let "
+                    "the function find the module by its name."
+                )
 
 
 def _stand_in(leaf: Tensor) -> Tensor:
@@ -183,10 +227,15 @@ def _stand_in(leaf: Tensor) -> Tensor:
     return made
 
 
-def _result_leaves(results: Sequence[Any]) -> list[Any]:
+def _result_leaves(name: str, results: Sequence[Any]) -> list[Any]:
     leaves: list[Any] = []
     place = 0
     for leaf in results:
+        if isinstance(leaf, Iterator | Awaitable):
+            raise TracerError(
+                f"compile: {name} returned a {type(leaf).__name__}, whose code would run once; "
+                "return a list of what it yields, or compile what is to run at each step."
+            )
         if not isinstance(leaf, Tensor):
             leaves.append(Static(leaf))
             continue

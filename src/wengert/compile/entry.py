@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -84,12 +85,52 @@ class Static:
 
     value: Any
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether each call may return the very object; a copy of what has no hash."""
+        return isinstance(self.value, Hashable)
+
+    def given(self) -> Any:
+        """Return what a call returns."""
+        return self.value if self.is_fixed else copy.deepcopy(self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
     """A leaf of the result that is a Python number: a place among the outputs."""
 
     output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is done when native code has run: tensors are stored, and the result put together.
+
+    Attributes
+    ----------
+    stores : list of Store
+        The places outside where the function stores tensors.
+    spec : object
+        The structure of the result.
+    leaves : list
+        For each leaf of the result: the place among the tensors, `Number` of it, or `Static`.
+    """
+
+    stores: list[Store]
+    spec: Any
+    leaves: list[Any]
+
+    def __call__(self, arguments: Sequence[Any], *tensors: Tensor) -> Any:
+        """Store tensors; return the result."""
+        for store in self.stores:
+            store.carry_out(arguments, tensors)
+        return pytree.unflatten(self.spec, [_result(leaf, tensors) for leaf in self.leaves])
+
+
+def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:
+    if isinstance(leaf, Static):
+        return leaf.given()
+    return tensors[leaf.output].item() if isinstance(leaf, Number) else tensors[leaf]
 
 
 @dataclass(slots=True)
@@ -117,8 +158,8 @@ class Entry:
         Where the tensors and modules were found that the function reads from outside.
     effects : list of Effect
         The cells that change.
-    stores : list of Store
-        The places outside where the function stores tensors.
+    finish : Finish
+        What is done at the end of a call.
     shown : list of int
         The outputs that are results: what the function returns, then what it only stores.
     results : Graph
@@ -138,14 +179,11 @@ class Entry:
     same: list[tuple[Home, Home]]
     held: Held
     effects: list[Effect]
-    stores: list[Store]
+    finish: Finish
     shown: list[int]
     results: Graph
     pullback: Pullback
     obstacle: str | None
-    result_spec: Any
-    result_leaves: list[Any]
-    """For each leaf of the result: the place among the outputs, `Number` of it, or `Static`."""
     run: Executable
     donors: dict[int, int]
     donated: frozenset[int]
@@ -172,12 +210,12 @@ class Entry:
         for guard in self.guards:
             if guard.read() != guard.value:
                 return guard.what
+        for store in self.finish.stores:  # before what is looked up in their places
+            if store.changed():
+                return f"{store.label} holds something else"
         for home, known in self.grads_known:
             if (home.holder(leaves)._grad is not None) is not known:
                 return "whether .grad is None"
-        for store in self.stores:
-            if store.changed():
-                return f"{store.label} holds something else"
         return self._changed_place() or self._changed_tensor(leaves)
 
     def _changed_place(self) -> str | None:
@@ -222,14 +260,37 @@ class Entry:
             for captured, tensor in zip(self.cells, self._tensors(leaves), strict=True)
         )
 
+    def is_tangled(self, leaves: Sequence[Any]) -> bool:
+        """Tell whether memory shared with NumPy is to be written that native code cannot write.
+
+        It is not in order, or that of two inputs: what is written to one is seen in the other, but
+        the graph knows nothing of it.
+        """
+        if not sharing.noted:
+            return False
+        tensors = iter(self._tensors(leaves))
+        found = [
+            leaves[source] if isinstance(source, int) else next(tensors)._variable.value
+            for source in self.sources
+        ]
+        return any(
+            np.may_share_memory(found[place], other) if number != place else not other.flags.carray
+            for place in self.donated
+            if sharing.is_shared(found[place])
+            for number, other in enumerate(found)
+        )
+
     def __call__(self, leaves: Sequence[Any]) -> Any:
-        """Run on the leaves of the arguments; change the cells; return the result."""
+        """Run on the leaves of the arguments; change the cells; return the result.
+
+        No other call of the function may run from before the cells are read until they are changed.
+        """
         inputs = self._inputs(leaves)
         recorded = THREAD.now.recording and self.differentiable
         given = self._given(leaves, inputs) if recorded and self.obstacle is None else ()
         outputs = self._outputs(inputs)
         if SETTINGS.enabled:
-            self.run(inputs, outputs)
+            self.run.start(inputs, outputs)
         else:
             values = [np.array(value) for value in evaluate(self.graph, inputs)]
             for target, value in zip(outputs, values, strict=True):
@@ -241,24 +302,13 @@ class Entry:
             variables = record_call(self.results, given, arrays, self.pullback)
         elif recorded and self.obstacle is not None:
             variables = self._refused(Refusal(self.results, self.obstacle), arrays)
-        tensors = [Tensor(variable) for variable in variables]
-        for store in self.stores:
-            store.carry_out(leaves, tensors)
-        return pytree.unflatten(
-            self.result_spec, [self._result(leaf, tensors) for leaf in self.result_leaves]
-        )
+        return self.finish(leaves, *(Tensor(variable) for variable in variables))
 
     def _refused(self, refusal: Refusal, arrays: Sequence[Array]) -> list[Variable]:
         return [
             Refused(array, refusal) if output.requires_grad else Variable(array)
             for array, output in zip(arrays, self.results.outputs, strict=True)
         ]
-
-    @staticmethod
-    def _result(leaf: Any, tensors: Sequence[Tensor]) -> Any:
-        if isinstance(leaf, Static):
-            return leaf.value
-        return tensors[leaf.output].item() if isinstance(leaf, Number) else tensors[leaf]
 
     def _inputs(self, leaves: Sequence[Any]) -> list[Array]:
         """Return an array for each input; those that are written in buffers of their own."""
@@ -271,17 +321,8 @@ class Entry:
             else contiguous(next(tensors)._variable)
             for place, source in enumerate(self.sources)
         ]
-        if sharing.noted:
-            self._set_apart(inputs)
         inputs += [np.asarray(hyper(), np.float64) for hyper in self.hypers]
         return inputs
-
-    def _set_apart(self, inputs: list[Array]) -> None:
-        """Copy the inputs that stand in memory which the function writes, shared with NumPy."""
-        written = [inputs[place] for place in self.donated if sharing.is_shared(inputs[place])]
-        for place, array in enumerate(inputs):
-            if place not in self.donated and any(np.may_share_memory(array, w) for w in written):
-                inputs[place] = array.copy()
 
     def _given(self, leaves: Sequence[Any], inputs: Sequence[Array]) -> tuple[Variable, ...]:
         """Return the inputs as variables, from which the results can be computed again."""

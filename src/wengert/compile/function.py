@@ -8,13 +8,17 @@ the arguments and of the cells that the function reads. Cells that it writes are
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, overload
 
 from wengert.compile.settings import default_threads
 from wengert.compile.trace.arguments import arguments_key, must_run_itself
+from wengert.compile.turns import Turns
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
 from wengert.tensor import pytree
@@ -31,6 +35,7 @@ _FIRST_NEEDED = "wengert.compile.build", "wengert.compile.native.executable", "o
 its code from the disk."""
 
 _MANY = 8
+_PARKED = "_compiled_versions"
 _QUICK_FROM = 2  # which call of an entry gives it a program
 
 
@@ -55,18 +60,39 @@ class CompiledFunction:
         self._name = getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Any, list[Entry]] = {}
         self._offered: Any = None
+        self._turns = Turns()
+        self._owners: dict[Any, weakref.ref[Any]] = {}
+        self._most_owners = _MANY
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the native code for these arguments, compiling it first if there is none.
 
-        Inside another transform or trace, and on tensors that an eager backward pass will visit,
-        the Python function itself is run, so that it does what it does without being compiled.
+        Calls from several threads take turns, since they share memory. Inside another transform or
+        trace, on tensors that an eager backward pass will visit, and on tensors that share memory
+        which is to be written, the Python function itself is run, so that it does what it does
+        without being compiled.
         """
         leaves, spec = pytree.flatten((args, kwargs))
         if THREAD.now.trace is not None or any(map(must_run_itself, leaves)):
             return self.function(*args, **kwargs)
+        callers, thread = self._turns.callers, get_ident()
+        try:
+            callers.append(thread)
+            self._turns.wait(thread)
+            if callers.count(thread) > 1:  # called by what runs when something is freed
+                return self.function(*args, **kwargs)
+            return self._called(args, kwargs, leaves, spec)
+        finally:
+            callers.remove(thread)
+
+    def _called(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any
+    ) -> Any:
+        """Run native code, or the Python function if native code would not do the same."""
         entry = self._entry(args, kwargs, leaves, spec)
         if THREAD.now.recording and entry.captures_recorded(leaves):
+            return self.function(*args, **kwargs)
+        if entry.is_tangled(leaves):
             return self.function(*args, **kwargs)
         result = entry(leaves)
         self._quicken(entry, args, kwargs, leaves)
@@ -77,12 +103,12 @@ class CompiledFunction:
     ) -> None:
         """Let the next call like this one be made without Python, if there are more than one."""
         entry.runs += 1
-        if entry.program is not None:
+        if entry.program is not None and entry.program.is_current():
             entry.program.refresh(entry.version)
-        elif entry.runs == _QUICK_FROM:
+        elif entry.program is not None or entry.runs == _QUICK_FROM:
             from wengert.compile.call.guards import program_of
 
-            entry.program = program_of(entry, args, kwargs, leaves)
+            entry.program = program_of(entry, args, kwargs, leaves, self._turns.callers)
             self._offer()
 
     def _offer(self) -> None:
@@ -108,11 +134,41 @@ class CompiledFunction:
 
         entry = build(self.function, self._name, args, kwargs, self.threads)
         entries.append(entry)
+        self._remember_owner(key, args, kwargs)
         if len(entries) > _MANY:
             del entries[:-_MANY]  # the oldest may hold what was replaced since
             self._offer()
         self._note(reason)
         return entry
+
+    def _remember_owner(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the first module among the arguments; see from time to time which are still used."""
+        for owner in pytree.modules((args, kwargs))[:1]:
+            self._owners[key] = weakref.ref(owner)
+        if len(self._owners) > self._most_owners:
+            self._forget_unowned()
+            self._most_owners = 2 * len(self._owners) + _MANY
+
+    def _forget_unowned(self) -> None:
+        """Forget the versions for modules that nobody else has.
+
+        They are held by the modules alone while garbage is collected.
+        """
+        owners = list(self._owners.values())
+        for key, reference in self._owners.items():
+            owner = reference()
+            if owner is not None and key in self._entries:
+                vars(owner).setdefault(_PARKED, []).append((key, self._entries.pop(key)))
+        self._owners.clear()
+        self._offer()
+        del key, owner
+        gc.collect()
+        for reference in owners:
+            owner = reference()
+            if owner is not None:
+                for key, entries in vars(owner).pop(_PARKED, ()):
+                    self._entries[key], self._owners[key] = entries, reference
+        self._offer()
 
     def _note(self, reason: str) -> None:
         self.compilations.append(reason)
@@ -183,6 +239,10 @@ class CompiledFunction:
         leaves, spec = pytree.flatten((args, kwargs))
         entry = self._entry(args, kwargs, leaves, spec)
         return make_plan(entry.graph, entry.donors)
+
+    def __reduce__(self) -> str:
+        """Copy and pickle like a function: it stays the same object, found by its name."""
+        return getattr(self, "__qualname__", self._name)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance, so that methods can be compiled."""

@@ -67,6 +67,18 @@ def map_leaves(function: Callable[..., Any], tree: Any) -> Any:
     return unflatten(spec, [function(leaf) for leaf in leaves])
 
 
+def modules(tree: Any) -> list[Any]:
+    """Return the modules in `tree`, without those that they hold."""
+    import optree
+
+    found = optree.tree_leaves(tree, is_leaf=_is_module, namespace=NAMESPACE)
+    return [part for part in found if _is_module(part)]
+
+
+def _is_module(part: Any) -> bool:
+    return hasattr(part, "__wengert_flatten__")
+
+
 def prefix_leaves(prefix: Any, tree: Any) -> list[Any]:
     """Return, for each leaf of `tree`, what stands at or above its place in `prefix`.
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import os
+import pickle
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 import tracemalloc
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +39,32 @@ def test_an_index_out_of_range_is_reported():
         with pytest.raises(IndexError, match="out of"):
             compiled(wg.ones(3), wg.tensor([0, 5]))
     assert compiled(wg.ones(3), wg.tensor([0, 1])).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("width", [3, 64])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_label_out_of_range_leaves_the_parameters_as_they_were(width, threads):
+    wg.manual_seed(0)
+    net = wg.nn.Sequential(wg.nn.Linear(4, width), wg.nn.Tanh(), wg.nn.Linear(width, 5))
+    optimizer = wg.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    def step(x, labels):
+        optimizer.zero_grad()
+        wg.nn.functional.cross_entropy(net(x), labels).backward()
+        optimizer.step()
+
+    compiled, x = wg.compile(step, threads=threads), wg.rand(128, 4)
+    good, wrong = wg.zeros(128, dtype="int64"), wg.full(128, 7, dtype="int64")
+    for _ in range(4):
+        compiled(x, good)
+        before = [p.tolist() for p in (*net.parameters(), *state_of(optimizer))]
+        with pytest.raises(IndexError, match="out of"):
+            compiled(x, wrong)
+        assert [p.tolist() for p in (*net.parameters(), *state_of(optimizer))] == before
+
+
+def state_of(optimizer):
+    return [cell for state in optimizer.state.values() for cell in state.values()]
 
 
 def test_long_calls_let_other_threads_run():
@@ -86,6 +118,56 @@ def test_two_threads_share_one_function():
     finally:
         sys.setswitchinterval(interval)
     assert not failures
+
+
+@pytest.mark.parametrize("stores", [False, True])
+def test_calls_that_change_a_tensor_take_turns(stores):
+    total, state = wg.zeros((400, 400)), {}
+
+    def add():
+        total.add_(1)
+        for _ in range(4):
+            total.mul_(wg.exp(0 * wg.sin(total)))
+        if stores:
+            state["kept"] = total[0] * 1
+
+    compiled = wg.compile(add, threads=1)
+    for _ in range(3):
+        compiled()
+    before = total.max().item()
+
+    def work():
+        for _ in range(40):
+            compiled()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(total.reshape(-1).tolist()) == {before + 3 * 40}
+
+
+def test_a_call_by_what_goes_during_a_call():
+    compiled, found, kept = wg.compile(lambda x: kept.update(y=x * 2)), [], {}
+    compiled(wg.ones(2))
+    for i in range(4):
+        waiting = weakref.finalize(kept["y"], lambda: found.append(compiled(wg.full(2, 9.0))))
+        waiting.atexit = False
+        compiled(wg.full(2, float(i)))
+    assert set(found) == {None}
+    assert compiled._turns.callers == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_child_process_does_not_wait_for_threads_that_it_has_not():
+    compiled, x = wg.compile(lambda x: x * 2), wg.ones(2)
+    warm(compiled, x)
+    compiled._turns.callers += [None, -1]
+    child = os.fork()
+    if not child:
+        os._exit(compiled(x).tolist() != [2.0, 2.0])
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_helping_threads():
@@ -201,3 +283,39 @@ def test_fast_calls_write_large_parameters_unless_somebody_has_a_view_of_them():
     assert (view == before).all()
     del view
     warm(step, x)
+
+
+@wg.compile
+def named(x):
+    return x * 2
+
+
+def test_it_is_copied_and_pickled_like_a_function():
+    net = wg.nn.Sequential(wg.nn.Linear(2, 1))
+    net.step = named
+    assert copy.copy(named) is copy.deepcopy(net).step is pickle.loads(pickle.dumps(named)) is named
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(wg.compile(lambda x: x))
+
+
+OVERWRITTEN = """
+    from tests.compile.call.quick import Training, X, Y, warm
+
+    training = Training(True, "zero_grad first")
+    warm(training.step, X, Y)
+    losses = [training.step(X, Y).item() for _ in range(200)]
+    assert losses[-1] < losses[0] / 2
+    print("right")
+"""
+
+
+def test_no_freed_memory_is_read():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(OVERWRITTEN)],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"PYTHONMALLOC": "debug"},  # which overwrites what is freed
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "right\n"

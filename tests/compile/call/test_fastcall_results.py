@@ -19,6 +19,7 @@ from tests.compile.call.quick import (
     needs_fast_calls,
     warm,
 )
+from wengert import TracerError
 
 pytestmark = needs_fast_calls
 
@@ -128,6 +129,26 @@ def test_whoever_waits_for_a_result_to_go_may_call():
 def test_results_of_all_forms(function, expected):
     compiled = warm(wg.compile(function), wg.ones(2))
     assert [repr(compiled(wg.ones(2))) for _ in range(4)] == [expected] * 4
+
+
+def test_what_can_be_changed_is_returned_anew():
+    outside = np.ones(2)
+    compiled = wg.compile(lambda x: (x, np.zeros(2), {1, 2}, outside))
+    for i in range(4):
+        _, made, numbers, other = compiled(wg.ones(2))
+        assert (made.tolist(), numbers) == ([0.0, 0.0], {1, 2})
+        assert other.tolist() == [i + 1.0] * 2
+        made += 1
+        numbers.add(3)
+        outside += 1
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: (x * i for i in range(3)), lambda x: (x, map(abs, [1]))]
+)
+def test_what_runs_once_is_refused(function):
+    with pytest.raises(TracerError, match=r"returned a (generator|map), whose code would run once"):
+        wg.compile(function)(wg.ones(2))
 
 
 def test_numbers_among_the_results():

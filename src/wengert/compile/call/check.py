@@ -119,10 +119,21 @@ def parts(module: Module) -> Expecting:
             home = code.at("%args", code.add(first, number))
             return lambda: code.store(item(kind, function, given), home)
 
+        def put_held(found: str) -> None:
+            code.store(code.some(found), code.at("%args", code.add(first, number)))
+            code.call("Py_DecRef", found)  # where it was found it still is
+
+        def attribute() -> None:
+            code.same(code.load(holder, objects.TYPE), code.field(record, "length", "ptr", PART))
+            put_held(code.call("PyObject_GetAttr", holder, key))
+
         kinds = {
             program.IN_TUPLE: put("tuple", "PyTuple_GetItem", index),
             program.IN_LIST: put("list", "PyList_GetItem", index),
             program.IN_DICT: put("dict", "PyDict_GetItemWithError", key),
+            program.OF_OBJECT: attribute,
+            program.OF_MODULE: lambda: code.store(key, code.at("%args", code.add(first, number))),
+            program.READ: lambda: put_held(code.call("PyObject_CallNoArgs", key)),
         }
         code.switch(code.field(record, "kind", "i64", PART), kinds)
 

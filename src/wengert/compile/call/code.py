@@ -213,7 +213,7 @@ def _attempt(module: Module) -> Expecting:
     _each_word(code, results, count, lambda home: code.store("null", home))
     lists = (pointers, numbers, arrays, seen)
     is_ready = code.ask("ready", "program", values, *lists, "objects", results)
-    run, missed, failed, error = (code.new_label() for _ in range(4))
+    run, missed, failed = (code.new_label() for _ in range(3))
     code.branch(is_ready, run, missed)
 
     code.begin(run)
@@ -225,8 +225,6 @@ def _attempt(module: Module) -> Expecting:
 
     code.begin(failed)
     code.store(status, "%program", offset(HEADER, "status"), "i64")
-    code.branch(code.equal(status, layout.REFUSED, "i64"), missed, error)
-    code.begin(error)
     _release(code, results, count)
     _drop(code, code.call("PyObject_CallNoArgs", code.header("fail", "ptr")))
     code.do("br label %fail")
@@ -254,15 +252,21 @@ def _copy(code: Expecting, given: str, values: str, count: str) -> None:
 
 
 def _run(code: Expecting, pointers: str, arrays: str, held: str) -> str:
-    """Run the machine code; while it takes long, without the interpreter's lock."""
+    """Run the machine code; while it takes long, without the interpreter's lock.
+
+    Nobody else is calling (see `Table.laid_out`), and others wait for their turn then.
+    """
     long = code.is_set(code.header("long"))
+    callers, known_none = code.header("callers", "ptr"), code.known("none")
 
     def unlock() -> str:
+        code.same(code.call("PyList_Append", callers, known_none), 0, "i32")
         _each_word(code, arrays, held, lambda home: code.call("Py_IncRef", code.load(home)))
         return code.call("PyEval_SaveThread")
 
     def lock() -> None:
         code.call("PyEval_RestoreThread", thread)
+        code.call("PyList_SetSlice", callers, "0", "1", "null")
         _each_word(code, arrays, held, lambda home: code.call("Py_DecRef", code.load(home)))
 
     thread = code.either(long, unlock, lambda: "null")

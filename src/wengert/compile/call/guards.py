@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,17 +17,18 @@ import numpy as np
 
 from wengert.ad.call import Refusal, Refused
 from wengert.compile.call import objects, program
+from wengert.compile.call.arguments import Arguments
 from wengert.compile.call.program import ANY, NO, YES
-from wengert.compile.call.renewal import Assembling, Renewal
-from wengert.compile.call.table import Program, Table, Unsaid
+from wengert.compile.call.renewal import Renewal
+from wengert.compile.call.table import Program, Unsaid
 from wengert.compile.settings import SETTINGS
 from wengert.compile.trace.arguments import hooks_of
+from wengert.compile.trace.stores import any_changed
 from wengert.graph.dtypes import DEFAULTS, FLOAT64
 from wengert.graph.mode import THREAD
 from wengert.graph.variable import Leaf, Variable
 from wengert.tensor import pytree
 from wengert.tensor.effects import Setting, structure
-from wengert.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from wengert.compile.entry import Captured, Entry, Home
@@ -37,18 +37,14 @@ if TYPE_CHECKING:
 _PLAIN = objects.CONTIGUOUS | objects.ALIGNED
 _OWN = _PLAIN | objects.OWNED | objects.WRITEABLE
 _NUMBERS = (float, int, bool)
-_CONSTANT = (*_NUMBERS[1:], str, bytes, types.NoneType)
-"""Types of arguments of which one object is one value."""
-
-_CONTAINERS: dict[type, int] = {
-    tuple: program.IN_TUPLE,
-    list: program.IN_LIST,
-    dict: program.IN_DICT,
-}
 
 
 def program_of(
-    entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any], leaves: Sequence[Any]
+    entry: Entry,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    leaves: Sequence[Any],
+    callers: list[Any],
 ) -> Program | None:
     """Return the program of `entry` for arguments like these; None if there is none.
 
@@ -60,16 +56,20 @@ def program_of(
         The arguments.
     leaves : sequence
         Their leaves.
+    callers : list
+        Who calls the function now; see `Turns`.
     """
     if objects.slots() is None:
         return None
     try:
-        return _Writer(entry, args, kwargs, leaves).written()
+        writer = _Writer(entry, args, kwargs, leaves)
+        writer.write()
+        return writer.laid_out(entry, callers)
     except Unsaid:
         return None
 
 
-class _Writer(Table):
+class _Writer(Arguments):
     """A program that is being written."""
 
     def __init__(
@@ -79,34 +79,30 @@ class _Writer(Table):
         kwargs: Mapping[str, Any],
         leaves: Sequence[Any],
     ) -> None:
-        super().__init__()
-        self.entry = entry
-        self.args: list[Any] = [*args, *kwargs.values()]
-        """The arguments, then the parts of those that are nested."""
-        self.names, self.leaves = tuple(kwargs), leaves
+        super().__init__(entry, args, kwargs, leaves)
         self.recording = THREAD.now.recording
-        self.places: list[int] = []
-        """For each leaf, which argument or part it is."""
         self.grad_rules: dict[int, int] = {}
+        self.reads: dict[int, int] = {}
+        """For what reads a place, by identity, the part that is found there."""
 
-    def written(self) -> Program:
-        """Return the program."""
+    def write(self) -> None:
+        """Write all that the entry asks for."""
         entry = self.entry
         recorded = self.recording and entry.differentiable
-        if entry.stores or entry.same or (recorded and entry.obstacle is None):
+        if recorded and entry.obstacle is None:
             raise Unsaid
-        self._nested()
+        self.find_leaves()
         self._modes()
         self._places()
         self._settings()
         self._effects()
         self._grads_known()
-        self._arguments()
+        self.expect_others()
+        self.expect_same()
         self._tensors()
         refuses = recorded and entry.obstacle is not None
         self._results(Refusal(entry.results, entry.obstacle or "") if refuses else None)
         self._leaves()
-        return self.laid_out(self.entry)
 
     # Words and places outside
 
@@ -121,6 +117,8 @@ class _Writer(Table):
             self.place(program.ITEM, vars(owner), name, value)
 
     def _places(self) -> None:
+        if stores := self.entry.finish.stores:
+            self.call(program.CALLED, functools.partial(any_changed, stores), False)
         for place in self.entry.held.places:
             self._held_place(place.read, place.value)
         for container, size in self.entry.held.sizes:
@@ -156,62 +154,9 @@ class _Writer(Table):
                 self.place(program.READING, setting.holder, setting.key)
             else:
                 self.call(program.NUMBER_CALLED, read, None)
-            self.lists["places"][-1][3:] = [self._number(), first + number, 0]
+            self.lists["places"][-1][3:] = [self.new_number(), first + number, 0]
 
-    def _number(self) -> int:
-        """Return a place among the numbers that a call reads."""
-        self.header["numbers"] += 1
-        return self.header["numbers"] - 1
-
-    # Arguments and tensors
-
-    def _nested(self) -> None:
-        """Find the leaves, in the order in which they are flattened: dicts by their keys."""
-        positional = len(self.args) - len(self.names)
-        self.header["nargs"] = positional
-        self.lists["names"] = [[self.keep(sys.intern(name))] for name in self.names]
-        named = {name: positional + place for place, name in enumerate(self.names)}
-        for place in (*range(positional), *(named[name] for name in sorted(named))):
-            self._walk(place)
-        found = [self.args[place] for place in self.places]
-        if len(found) != len(self.leaves) or not all(map(operator.is_, found, self.leaves)):
-            raise Unsaid
-
-    def _walk(self, place: int) -> None:
-        """Find the leaves of an argument or part."""
-        value = self.args[place]
-        kind = _CONTAINERS.get(type(value))
-        if kind is None:
-            if value is not None:
-                self.places.append(place)
-            return
-        if not value:
-            raise Unsaid
-        if type(value) is dict and any(type(key) is not str for key in value):
-            raise Unsaid
-        keys = sorted(value) if type(value) is dict else range(len(value))
-        for key in keys:
-            where = self.keep(key) if type(value) is dict else key
-            self.lists["parts"].append([kind, place, where, len(value)])
-            self.args.append(value[key])
-            self._walk(len(self.args) - 1)
-
-    def _arguments(self) -> None:
-        first = {id(leaf): place for place, leaf in reversed(list(enumerate(self.leaves)))}
-        for index, arg in enumerate(self.args):
-            if type(arg) in _CONTAINERS:
-                continue
-            if isinstance(arg, Tensor):
-                same = self.places[first[id(arg)]]
-                if same != index:
-                    self.lists["arguments"].append([program.SAME, index, same, 0])
-            elif type(arg) is float:
-                source = self.entry.sources.index(self.places.index(index))
-                self.lists["arguments"].append([program.NUMBER, index, self._number(), source])
-            elif type(arg) in _CONSTANT:
-                self.lists["arguments"].append([program.STATIC, index, self.keep(arg), 0])
-            elif type(arg) is not np.ndarray:
-                raise Unsaid
+    # Tensors
 
     def _grads_known(self) -> None:
         """Say which tensors must have a gradient or none, but for the arguments' (see `_where`)."""
@@ -244,7 +189,20 @@ class _Writer(Table):
     def _where(self, home: Home) -> dict[str, int]:
         if isinstance(home.cell, int):
             return {"given": 1, "where": self.places[home.cell]}
+        if isinstance(home.cell, functools.partial):
+            return {"given": 1, "where": self._read(home.cell)}
         return {"given": 0, "where": self.keep(home.cell)}
+
+    def _read(self, read: Read) -> int:
+        """Return the part that is what stands in a place, which is read without Python code."""
+        holder, key = read.args
+        if not (_is_plain_dict(holder, key) or isinstance(holder, types.CellType)):
+            raise Unsaid
+        if id(read) not in self.reads:
+            self.reads[id(read)] = len(self.args)
+            self.lists["parts"].append([program.READ, 0, self.keep(read), 0])
+            self.args.append(read())
+        return self.reads[id(read)]
 
     def _tensors(self) -> None:
         entry = self.entry
@@ -265,8 +223,6 @@ class _Writer(Table):
 
     def _tensor(self, captured: Captured, donated: bool) -> dict[str, int]:
         home = captured.home
-        if isinstance(home.cell, functools.partial):
-            raise Unsaid
         record = self.array(captured.aval, _OWN if donated else _PLAIN)
         record.update(self._where(home), exclusive=int(donated))
         record["requires"] = id(captured.requires_grad)
@@ -275,7 +231,7 @@ class _Writer(Table):
             record["kind"] = self.keep(type(tensor))
         if home.is_grad:
             record["through"] = 1
-        elif isinstance(home.cell, int):
+        elif home.moves:
             record["leaf"] = YES if isinstance(tensor._variable, Leaf) else NO
             record["grad"] = self.grad_rules.get(home.cell, ANY)
             record["hooks"] = YES if captured.requires_grad else ANY
@@ -304,32 +260,37 @@ class _Writer(Table):
             self.add("results", record)
 
     def _leaves(self) -> None:
-        """Say how the result is put together, by trying it on marks."""
-        leaves, spec = self.entry.result_leaves, self.entry.result_spec
-        marks = [object() for _ in leaves]
-        made = pytree.unflatten(spec, marks)
-        self.header["form"] = program.TUPLE
-        if made is None or (len(marks) == 1 and made is marks[0]):
-            self.header["form"], parts = program.SINGLE, [made]
-        elif type(made) is tuple and all(part is None or part in marks for part in made):
-            parts = [*made]
+        """Say how the result is put together, by trying it on marks; or leave it to Python."""
+        finish = self.entry.finish
+        marks = [object() for _ in finish.leaves]
+        made = pytree.unflatten(finish.spec, marks)
+        known = dict(zip(map(id, marks), finish.leaves, strict=True))
+        is_tuple = type(made) is tuple and all(x is None or x in marks for x in made)
+        parts = made if is_tuple else (made,)
+        leaves = [self._leaf(known.get(id(part))) for part in parts]
+        is_single = made is None or (len(marks) == 1 and made is marks[0])
+        if finish.stores or None in leaves or not (is_tuple or is_single):
+            if any(store.takes_arguments for store in finish.stores):
+                raise Unsaid
+            self.header["assemble"] = self.keep(functools.partial(finish, ()))
+            self.header["form"] = program.OTHER
+            leaves = [[0, number, 0] for number in range(len(self.renewals))]
         else:
-            self.header["form"], parts = program.OTHER, marks
-            self.header["assemble"] = self.keep(Assembling(spec))
-        known = dict(zip(map(id, marks), leaves, strict=True))
-        for part in parts:
-            self.lists["leaves"].append(self._leaf(known.get(id(part))))
+            self.header["form"] = program.TUPLE if is_tuple else program.SINGLE
+        self.lists["leaves"] += [leaf for leaf in leaves if leaf is not None]
 
-    def _leaf(self, leaf: Any) -> list[int]:
+    def _leaf(self, leaf: Any) -> list[int] | None:
+        """Return the record of a leaf; None if there can be none."""
         from wengert.compile.entry import Number, Static
 
         if isinstance(leaf, Number):
-            if self.entry.results.outputs[leaf.output].dtype != FLOAT64:
-                raise Unsaid
-            return [0, leaf.output, 1]
+            is_double = self.entry.results.outputs[leaf.output].dtype == FLOAT64
+            return [0, leaf.output, 1] if is_double else None
         if isinstance(leaf, int):
             return [0, leaf, 0]
-        return [self.keep(leaf.value if isinstance(leaf, Static) else None), 0, 0]
+        if isinstance(leaf, Static):
+            return [self.keep(leaf.value), 0, 0] if leaf.is_fixed else None
+        return [self.keep(None), 0, 0]
 
 
 def _is_plain_dict(holder: Any, key: Any) -> bool:

@@ -115,14 +115,14 @@ def _heads_fit() -> bool:
 
 def _arrays_fit() -> bool:
     array = np.zeros((3, 5), np.float32)
-    at = id(array)
+    view, at = array[1:], id(array)
     fields = word(at + DATA), ctypes.c_int.from_address(at + RANK).value, word(at + DTYPE)
     flags = ctypes.c_int.from_address(at + FLAGS).value
     wanted = CONTIGUOUS | OWNED | ALIGNED | WRITEABLE
     array.flags.writeable = False
     return (
         fields == (array.ctypes.data, array.ndim, id(array.dtype))
-        and (word(at + BASE), word(id(array[1:]) + BASE)) == (0, at)
+        and (word(at + BASE), word(id(view) + BASE)) == (0, at)
         and [word(word(at + LENGTHS) + _WORD * axis) for axis in range(2)] == list(array.shape)
         and flags & wanted == wanted
         and ctypes.c_int.from_address(at + FLAGS).value == flags & ~WRITEABLE

@@ -36,6 +36,7 @@ HEADER = (
         "thread",
         "control",
         "run",
+        "callers",
         "summon",
         "long",
         "calls",
@@ -58,10 +59,10 @@ HEADER = (
 """The words at the head of a program.
 
 The number of positional arguments, and lists: keywords, parts of nested arguments; the thread; the
-control block and the address of the machine code, what summons helping threads, whether it takes
-long, whether a place calls Python. Further lists; how the result is put together; what raises the
-error of a failure, which is left in `status`; how many addresses and numbers the machine code is
-given.
+control block and the address of the machine code, the list of its callers, what summons
+helping threads, whether it takes long, whether a place calls Python. Further lists; how the result
+is put together; what raises the error of a failure, which is left in `status`; how many addresses
+and numbers the machine code is given.
 """
 
 WORDS = ("address", "expected", "same")
@@ -69,9 +70,11 @@ WORDS = ("address", "expected", "same")
 
 NAME = ("name",)
 PART = ("kind", "holder", "key", "length")
-IN_TUPLE, IN_LIST, IN_DICT = range(3)
+IN_TUPLE, IN_LIST, IN_DICT, OF_OBJECT, OF_MODULE, READ = range(6)
 """A part of a nested argument: an item of a container that is an argument or a part before it, and
-has this length. The parts are numbered after the arguments."""
+has this length; an attribute of an object of this class; a parameter of a module, which announces
+when it holds another one; or, of none, what stands in a place outside. The parts are numbered after
+the arguments."""
 
 ARGUMENT = ("kind", "index", "value", "place")
 STATIC, NUMBER, SAME = range(3)

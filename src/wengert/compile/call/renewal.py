@@ -10,7 +10,6 @@ from wengert.compile.call.program import HEADER
 from wengert.graph import memory
 from wengert.graph.dtypes import Array
 from wengert.graph.variable import Variable
-from wengert.tensor import pytree
 from wengert.tensor.tensor import Tensor
 
 _SMALL = 1 << 16
@@ -38,19 +37,6 @@ class Renewal:
             homes[0] = id(tensor)
             self._kept = tensor, self._kept[0]
         return tensor
-
-
-class Assembling:
-    """Puts the leaves of a result together."""
-
-    __slots__ = ("_spec",)
-
-    def __init__(self, spec: Any) -> None:
-        self._spec = spec
-
-    def __call__(self, *leaves: Any) -> Any:
-        """Return the container of the leaves."""
-        return pytree.unflatten(self._spec, leaves)
 
 
 class Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,13 +54,21 @@ class Program:
         The program.
     """
 
-    __slots__ = ("_held", "_now", "_words", "memory")
+    __slots__ = ("_held", "_modules", "_now", "_words", "memory")
 
-    def __init__(self, memory: Array, held: list[Any], words: int, version: int) -> None:
+    def __init__(self, memory: Array, table: Table, words: int, version: int) -> None:
         self.memory = memory
-        self._held = held
+        self._held = table.held
+        self._modules = table.modules
         self._words = words
         self.refresh(version)
+
+    def is_current(self) -> bool:
+        """Tell whether the modules among the arguments hold the parameters that it takes."""
+        return all(
+            len(held) == len(now := module.__wengert_flatten__()[0]) and all(map(is_, held, now))
+            for module, held in self._modules
+        )
 
     def refresh(self, known: int) -> None:
         """Let the program hold for this thread, if the announcements up to `known` are all."""
@@ -94,6 +103,8 @@ class Table:
         Its records.
     renewals : list of Renewal
         What makes its results.
+    modules : list of (Module, list of Parameter)
+        The modules among the arguments.
     """
 
     def __init__(self) -> None:
@@ -102,6 +113,7 @@ class Table:
         self.header = dict.fromkeys(HEADER, 0)
         self.lists: dict[str, list[list[int]]] = {name: [] for name in _LISTS}
         self.renewals: list[Renewal] = []
+        self.modules: list[tuple[Any, list[Any]]] = []
 
     def word(self, owner: Any, at: int, expected: int, same: bool = True) -> None:
         """Expect a word of an object, or another word."""
@@ -140,9 +152,10 @@ class Table:
 
     # Memory
 
-    def laid_out(self, entry: Entry) -> Program:
-        """Return the program, in memory."""
+    def laid_out(self, entry: Entry, callers: list[Any]) -> Program:
+        """Return the program, in memory; there must be no `callers` but machine code."""
         run, header = entry.run, self.header
+        self.word(callers, objects.SIZE, 0)
         # What runs Python code first: it may change what the others find.
         self.lists["places"].sort(key=lambda record: record[0] < program.CALLED)
         starts, total = {}, len(HEADER)
@@ -157,6 +170,7 @@ class Table:
         header.update(
             control=run.control_address,
             run=run.run_address,
+            callers=self.keep(callers),
             summon=self.keep(run.summon),
             long=int(run.nanoseconds > long),
             fail=self.keep(Failure(run, memory)),
@@ -171,4 +185,4 @@ class Table:
         for number, renewal in enumerate(self.renewals):
             at = starts["results"] + number * len(RECORD) + RECORD.index("first")
             renewal.homes = memory[at : at + 2].data
-        return Program(memory, self.held, starts["words"], entry.version)
+        return Program(memory, self, starts["words"], entry.version)

@@ -2,7 +2,6 @@
 
 Byte offsets of 64-bit words. Words that different threads write stand in cache lines of their own.
 
-* BUSY: 1 while a call is under way; two calls at once would share the arena.
 * LEFT: how many calls are left until the number of threads is looked at again; negative: how many
   trial calls are (see `tuning`).
 * SPENT: the nanoseconds that trial calls took on one thread, and after it on all.
@@ -18,11 +17,10 @@ Byte offsets of 64-bit words. Words that different threads write stand in cache 
 * TABLE: the addresses of inputs, outputs and constants, from here on.
 """
 
-BUSY = 0
-LEFT = 8
-SPENT = 16
-QUICKEST = 32
-MOST = 40
+LEFT = 0
+SPENT = 8
+QUICKEST = 24
+MOST = 32
 ORIGIN = 64
 WANTED = 72
 TICKET = 128
@@ -34,6 +32,3 @@ TABLE = 336
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the longest vector. Of the control block and of each buffer."""
-
-REFUSED = -1
-"""What `run` returns if a call is under way."""

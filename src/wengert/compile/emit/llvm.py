@@ -78,6 +78,12 @@ def _target_machine(other: str = "") -> Any:
     )
 
 
+@lru_cache(maxsize=2)
+def _generator(cpu: str) -> Any:
+    """Return what generates code, and keeps two thirds of a megabyte of what it knows of `cpu`."""
+    return _target_machine(cpu)
+
+
 @lru_cache(maxsize=1)
 def identity() -> str:
     """Return what code depends on besides its assembly: processor, system, version of LLVM."""
@@ -102,12 +108,12 @@ class MachineCode:
     """
 
     def __init__(self, assembly: str, cpu: str = "") -> None:
-        chosen = _target_machine(cpu)
+        chosen = _generator(cpu)
         module = binding.parse_assembly(assembly)
         module.triple = _target().triple
         module.data_layout = str(chosen.target_data)
         module.verify()
-        self._load(chosen.emit_object(module), chosen)
+        self._load(chosen.emit_object(module), _target_machine(cpu))
 
     @classmethod
     def from_object(cls, object_code: bytes) -> MachineCode:

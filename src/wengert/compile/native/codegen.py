@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
 from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.emit.ir import Function, Module
-from wengert.compile.emit.layout import ARENA, TABLE
+from wengert.compile.emit.layout import ARENA, ERROR, TABLE
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.signature import Signature
@@ -108,7 +109,10 @@ class _Functions:
         return name, [signature.arrays[number] for number in numbers]
 
     def _caller(self, calls: Sequence[_Call]) -> str:
-        """Return the name of a function that makes `calls`, one after the other."""
+        """Return the name of a function that makes `calls`, one after the other.
+
+        After a failure it makes none: what depends on what failed must not reach anybody's arrays.
+        """
         caller = Function(self._module)
         caller.hasty = True
         if len(calls) > CALLS:
@@ -117,11 +121,22 @@ class _Functions:
                 caller.do(f"call void @{name}(ptr %control, i64 %chunk)")
             return self._module.define(caller)
         for call in calls:
+            may_have_failed = bool(self._module.failures)
             name, arrays = self._function(call.kernel, call.chunk)
             pointers = [f"ptr {_moved(caller, array, call)}" for array in arrays]
             arguments = ", ".join(("ptr %control", *pointers, "i64 %chunk"))
-            caller.do(f"call void @{name}({arguments})")
+            made = f"call void @{name}({arguments})"
+            if may_have_failed:
+                caller.when(_all_well(caller), partial(caller.do, made))
+            else:
+                caller.do(made)
         return self._module.define(caller)
+
+
+def _all_well(function: Function) -> str:
+    slot = function.once(f"getelementptr i8, ptr %control, i64 {ERROR}")
+    error = function.value(f"load atomic i64, ptr {slot} monotonic, align 8")
+    return function.value(f"icmp eq i64 {error}, 0")
 
 
 def _narrowed(chain: Chain, start: int, step: int, length: int) -> Iterator[_Call]:

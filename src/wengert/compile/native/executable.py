@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from wengert.compile.emit.loader import Code, from_object, identity
 from wengert.compile.native import threads as pool
 from wengert.compile.native.tuning import NEVER, TRIALS
 from wengert.compile.settings import available
+from wengert.compile.turns import Turns
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 from wengert.graph.variable import Aval
@@ -131,7 +133,7 @@ class Native(NamedTuple):
 
 
 class Executable:
-    """A native function and its memory. One call at a time.
+    """A native function and its memory.
 
     Attributes
     ----------
@@ -141,6 +143,8 @@ class Executable:
         How many threads a call may use; 1 if no operation is large enough to be shared.
     run_address, control_address : int
         Where the machine code and the control block are.
+    turns : Turns
+        Whose turn it is: calls would share the arena.
     nanoseconds : int
         How long the quickest call took so far.
     """
@@ -154,6 +158,7 @@ class Executable:
         self._aliases = dict(aliases)
         self._native = native
         self.run_address = native.code.address("run")
+        self.turns = Turns()
         self.nanoseconds = sys.maxsize
         self._run: Any = _RUN(self.run_address)
         self._assist: Any = _ASSIST(native.code.address("assist"))
@@ -183,7 +188,7 @@ class Executable:
         control[first:] = [constant.ctypes.data for constant in self._native.constants]
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Run the function.
+        """Run the function, when it is the turn of this call.
 
         Parameters
         ----------
@@ -197,10 +202,19 @@ class Executable:
         TypeError, ValueError
             If an array is not what the graph says.
         IndexError
-            If an index was out of range. Outputs and in-place arrays are written all the same.
-        RuntimeError
-            If another call is under way.
+            If an index was out of range. What is computed after that is not written; outputs, and
+            arrays in place that do not depend on it, may be.
         """
+        thread = threading.get_ident()
+        try:
+            self.turns.callers.append(thread)
+            self.turns.wait(thread)
+            self.start(inputs, outputs)
+        finally:
+            self.turns.callers.remove(thread)
+
+    def start(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Run the function at once: the caller knows that nobody else does."""
         pointers = self._pack(*self._addresses((*inputs, *outputs)))
         if self.threads > 1 and self._helpers[0] < self._wanted[0]:
             self.summon()
@@ -224,11 +238,6 @@ class Executable:
 
     def fail(self, status: int) -> None:
         """Raise the error of a call that returned `status`."""
-        if status == layout.REFUSED:
-            raise RuntimeError(
-                f"{self.name}: the compiled function is running already, in another thread; "
-                "two calls would share its memory. Let the first finish, or compile it twice."
-            )
         error, message = self._native.failures[status - 1]
         raise error(message)
 

@@ -81,7 +81,7 @@ def add_runtime(
     module.add_text("step", _STEP.format(**_cells(), count=len(rows), total=total))
     module.add_text("go", _GO.format(**_cells()))
     add_tuning(module)
-    module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers, busy=layout.REFUSED))
+    module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers))
     module.add_text(
         "assist",
         _ASSIST.format(**_cells(), linger=LINGER, patience=LINGER + LINGER_YIELDING, pause=spin),
@@ -90,7 +90,6 @@ def add_runtime(
 
 def _cells() -> dict[str, int]:
     return {
-        "busy_cell": layout.BUSY,
         "origin": layout.ORIGIN,
         "wanted": layout.WANTED,
         "ticket": layout.TICKET,
@@ -223,21 +222,12 @@ end:
 }}"""
 
 _RUN = """define i64 @run(ptr %control, ptr %pointers) #1 {{
-entry:
-  %busy = getelementptr i8, ptr %control, i64 {busy_cell}
-  %pair = cmpxchg ptr %busy, i64 0, i64 1 acq_rel acquire
-  %won = extractvalue {{ i64, i1 }} %pair, 1
-  br i1 %won, label %start, label %refuse
-refuse:
-  ret i64 {busy}
-start:
   %table = getelementptr i8, ptr %control, i64 {table}
   call void @llvm.memcpy.p0.p0.i64(ptr %table, ptr %pointers, i64 {nbytes}, i1 false)
   %error = getelementptr i8, ptr %control, i64 {error}
   store atomic i64 0, ptr %error monotonic, align 8
   call void @tuned(ptr %control)
   %failure = load atomic i64, ptr %error monotonic, align 8
-  store atomic i64 0, ptr %busy release, align 8
   ret i64 %failure
 }}"""
 

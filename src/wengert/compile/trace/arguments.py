@@ -27,13 +27,20 @@ def argument_aval(leaf: Any) -> Aval | None:
 
 def argument_array(leaf: Any) -> Array:
     """Return the array of an argument that is an input but no tensor."""
-    return np.require(leaf, np.float64 if type(leaf) is float else None, "C")
+    array = np.asarray(leaf, np.float64 if type(leaf) is float else None)
+    return array if is_plain(array) else np.array(array, order="C")
+
+
+def is_plain(array: Array) -> bool:
+    """Tell whether machine code can read an array as it stands."""
+    flags = array.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def contiguous(variable: Variable) -> Array:
-    """Return the value of `variable` in C order."""
+    """Return the value of `variable` in C order, aligned as its elements are."""
     value = variable.concrete("a compiled function")
-    return value if value.flags.c_contiguous else np.array(value, order="C")
+    return value if is_plain(value) else np.array(value, order="C")
 
 
 def must_run_itself(leaf: Any) -> bool:

@@ -17,6 +17,12 @@ _MOST = 50
 """How many holders of holders are looked at."""
 
 
+def made_to_stay(trace: Trace) -> list[Any]:
+    """Return the state that an optimiser of outside made in `trace`, for later calls, too."""
+    made = [cell for made in trace.made or () if (cell := made()) is not None]
+    return [cell for cell in made if cell._stamp < trace.number]
+
+
 def refuse_kept(
     name: str, trace: Trace, graph: Graph, known: Sequence[Any], readers: Sequence[Any]
 ) -> None:
@@ -54,7 +60,7 @@ def refuse_kept(
 def _alive(trace: Trace, known: Sequence[Any]) -> list[Any]:
     """Return the cells made inside that are alive, each once."""
     found = {id(cell): cell for made in trace.made or () if (cell := made()) is not None}
-    listed = {id(cell) for cell in known}
+    listed = {id(cell) for cell in (*known, *made_to_stay(trace))}
     return [cell for cell in found.values() if id(cell) not in listed]
 
 

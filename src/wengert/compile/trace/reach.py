@@ -43,6 +43,8 @@ _CLOSED = (
 )
 """Kinds of objects that hold nothing that a function reads by name."""
 
+_CALLABLES = types.FunctionType, types.MethodType, functools.partial
+"""Kinds of callables whose names and parts are looked at for further functions."""
 
 Read: TypeAlias = functools.partial[Any]
 """Reads a place: of a function, a container, and a name or key."""
@@ -101,6 +103,12 @@ class _Structure:
     def changed(self) -> bool:
         now = _parts(self.owner)
         return len(now) != len(self.held) or not all(map(operator.is_, now, self.held))
+
+    def grown(self, cells: Container[int]) -> _Structure:
+        """Return this with what it holds now, if only `cells` were added to it."""
+        now = _Structure(self.owner, _parts(self.owner))
+        known = [part for part in now.held if id(part) not in cells]
+        return now if list(map(id, known)) == list(map(id, self.held)) else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +205,7 @@ class Survey:
         children = (edge.child for found in self._edges.values() for edge in found)
         return [*self._nodes.values(), *children]
 
-    def held(self, trace: Trace, moved: Container[int] = ()) -> Held:
+    def held(self, trace: Trace, moved: Container[int], stay: Container[int]) -> Held:
         """Return the places through which the function reached what it read in `trace`.
 
         Parameters
@@ -206,6 +214,8 @@ class Survey:
             Its trace.
         moved : container of int
             The identities of the tensors that are looked up in their places at each call.
+        stay : container of int
+            The identities of those that were made in `trace` and stay.
         """
         wanted = {id(cell) for cell, _ in (*trace.cell_inputs, *trace.grad_inputs)}
         wanted |= {id(cell) for cell, _ in trace.grads_known}
@@ -221,10 +231,24 @@ class Survey:
             if edge.read is not None and id(edge.child) in relevant and id(edge.child) not in moved
         ]
         return Held(
-            places,
+            [*places, *self._functions()],
             [(self._nodes[x], size) for x, size in self._sizes.items() if x in relevant],
-            [structure for x, structure in self._structures.items() if x in relevant],
+            [owner.grown(stay) for x, owner in self._structures.items() if x in relevant],
         )
+
+    def _functions(self) -> Iterator[_Place]:
+        """Yield the places of the functions that the first root calls by name, and those call."""
+        todo, seen = [next(iter(self._nodes.values()))], set[int]()
+        while todo:
+            holder = todo.pop()
+            if id(holder) in seen or not isinstance(holder, _CALLABLES):
+                continue
+            seen.add(id(holder))
+            for child, label, read in self._edges.get(id(holder), ()):
+                if isinstance(child, types.FunctionType) and not _is_known(child.__module__):
+                    todo.append(child)
+                    if read is not None:
+                        yield _Place(read, child, label)
 
     def _leading_to(self, wanted: Iterable[int]) -> set[int]:
         into: dict[int, list[int]] = {}

@@ -81,6 +81,11 @@ class Store:
     before: Any
     after: Any
 
+    @property
+    def takes_arguments(self) -> bool:
+        """Whether arguments are stored there."""
+        return _holds(_Argument, self.after)
+
     def changed(self) -> bool:
         """Tell whether something else is there than when the function was traced."""
         return bool(_mapped(_seen, held_by(self.read)) != self.before)
@@ -96,8 +101,12 @@ class Store:
         _WRITERS[self.read.func](*self.read.args, _mapped(filled, self.after))
 
 
+def any_changed(stores: Sequence[Store]) -> bool:
+    """Tell whether something else is in one of the places than when the function was traced."""
+    return any(store.changed() for store in stores)
+
+
 def stores_of(
-    name: str,
     trace: Trace,
     changes: Sequence[Change],
     returned: Sequence[Tensor],
@@ -107,10 +116,8 @@ def stores_of(
 
     Parameters
     ----------
-    name : str
-        The function.
     trace : Trace
-        Its trace.
+        The trace of the function.
     changes : sequence of Change
         The places that hold another object than before.
     returned : sequence of Tensor
@@ -137,7 +144,7 @@ def stores_of(
         if id(leaf) in captured:
             return leaf
         if leaf._stamp < trace.number:
-            raise moved_error(name, f"{label} is another object")
+            raise moved_error(trace.what, f"{label} is another object")
         if id(leaf) not in numbers:
             if not _can_be_made_again(leaf, trace):
                 return leaf  # kept, and refused for that
@@ -147,7 +154,7 @@ def stores_of(
 
     stores = []
     for read, label, before, after in changes:
-        if _holds_tensor(after):
+        if _holds(Tensor, after):
             stores.append(Store(read, label, _mapped(_seen, before), _mapped(marked, after)))
     return stores, stored
 
@@ -167,11 +174,13 @@ def moving(stores: Sequence[Store], changes: Sequence[Change], survey: Survey) -
     }
 
 
-def restore(stores: Sequence[Store], changes: Sequence[Change]) -> None:
-    """Let the places hold what they held before the trace, whose tensors have no values."""
-    stored = {place_key(store.read) for store in stores}
-    for read, _, before, _ in changes:
-        if place_key(read) not in stored:
+def restore(changes: Sequence[Change]) -> None:
+    """Let the places of tensors hold what they held before the trace, whose tensors have no values.
+
+    They do so after an exception, too.
+    """
+    for read, _, before, after in changes:
+        if not _holds(Tensor, after):
             continue
         if before is MISSING:
             _DELETERS[read.func](*read.args)
@@ -206,10 +215,12 @@ def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
     return function(value)
 
 
-def _holds_tensor(value: Any) -> bool:
+def _holds(kind: type, value: Any) -> bool:
+    """Tell whether a value is of a kind, or a part of its tuples, lists and dicts is."""
     if type(value) in (tuple, list, dict):
-        return any(map(_holds_tensor, value.values() if type(value) is dict else value))
-    return isinstance(value, Tensor)
+        parts = value.values() if type(value) is dict else value
+        return any(_holds(kind, part) for part in parts)
+    return isinstance(value, kind)
 
 
 def _seen(leaf: Any) -> Any:

@@ -1,0 +1,62 @@
+"""Turns: calls of one function from several threads run one after the other."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from weakref import WeakSet
+
+_LONGEST = 1e-3
+"""Seconds between two looks at whether it is one's turn."""
+
+
+class Turns:
+    """Those who want to use what one thread at a time may use, in the order in which they came.
+
+    A thread that holds the interpreter's lock all the while may do without, if nobody is there.
+
+    Attributes
+    ----------
+    callers : list of int or None
+        The threads, each as often as it has come; the first may go on. None stands for machine
+        code, during which its thread does not hold the lock.
+
+    Examples
+    --------
+    An interrupt may come between any two lines:
+
+    >>> turns, thread = Turns(), threading.get_ident()
+    >>> try:
+    ...     turns.callers.append(thread)
+    ...     turns.wait(thread)
+    ... finally:
+    ...     turns.callers.remove(thread)
+    """
+
+    __slots__ = ("__weakref__", "callers")
+
+    def __init__(self) -> None:
+        self.callers: list[int | None] = []
+        _all.add(self)
+
+    def wait(self, thread: int) -> None:
+        """Return when it is the turn of `thread`, which is one of the callers."""
+        pause = 0.0
+        while self.callers[0] != thread:
+            time.sleep(pause)
+            pause = min(pause + 1e-5, _LONGEST)
+
+
+_all: WeakSet[Turns] = WeakSet()
+
+
+def _forget() -> None:
+    """Let nobody wait in a child process for threads that it does not have."""
+    alone = threading.get_ident()
+    for turns in list(_all):
+        turns.callers[:] = [thread for thread in turns.callers if thread == alone]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
