@@ -104,7 +104,7 @@ class Reduce(Kernel):
         """Emit the code of one chunk."""
         space = self.space
         if not space.empty:
-            _Emitter(self, function, space).run(self.grid.bounds(function, chunk))
+            _Emitter(self, function, space).run(chunk)
 
 
 class _Emitter:
@@ -127,14 +127,16 @@ class _Emitter:
             return False
         return self.rank > 0 and (not self.inner or self.space.lengths[self.rank - 1] > 1)
 
-    def run(self, bounds: tuple[Index, Index]) -> None:
-        """Emit the loops over the results."""
-        function, last = self.function, self.rank - 1
+    def run(self, chunk: Index | None) -> None:
+        """Emit the loops over the results of one chunk."""
+        function, last, grid = self.function, self.rank - 1, self.kernel.grid
         if not self.columns:
+            bounds = grid.bounds(function, chunk)
             self.values.loops(self.rank, bounds, lambda at, _: self._result(Lanes(function), at))
             return
         most = LANES if total_cost(self.kernel.terms) <= LIGHT else WIDTH
         width = width_for(self.space.lengths[last], most)
+        bounds = grid.bounds(function, chunk, width if last == 0 else 1)
         self.values.by_vectors(last, bounds, width, self._result)
 
     def _result(self, lanes: Lanes, offsets: Offsets) -> None:
