@@ -317,6 +317,8 @@ class Lanes:
     def load(self, array: Strided, *index: Operand) -> Lane:
         """Return an element for each lane, at indices that differ from lane to lane."""
         offset = self._offset(array, index)
+        if self.mask is not None:  # the other lanes may be beyond the end of memory
+            offset = self.where(Lane(self.mask, BOOL), offset, 0)
         scalars = [
             load_scalar(self.function, array, self.lane(offset, place))
             for place in range(self.width)
