@@ -186,6 +186,19 @@ def test_contractions_of_permuted_operands(spec, monkeypatch):
     np.testing.assert_allclose(found, np.einsum(spec, x, y), rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("turned", ["", "x", "y", "xy"])
+def test_products_of_no_terms_are_zero(turned):
+    x = np.ones((0, 100) if "x" in turned else (100, 0))
+    y = np.ones((50, 0) if "y" in turned else (0, 50))
+
+    def f(x, y):
+        left = F.permute_dims(x, (1, 0)) if "x" in turned else x
+        right = F.permute_dims(y, (1, 0)) if "y" in turned else y
+        return F.matmul(left, right) + 1.0
+
+    same_bits(compiled(graph_of(f, x, y), [x, y]), [np.ones((100, 50))])
+
+
 def test_only_one_module_imports_llvmlite():
     folder = Path(wengert.__file__).parent
     users = set()
