@@ -80,6 +80,12 @@ def test_sums_of_a_transposed_array(monkeypatch):
     np.testing.assert_array_equal(found[2], turned.argmax(axis=1))
 
 
+def test_a_chunk_of_one_result_is_summed_as_the_others(monkeypatch):
+    x = RNG.standard_normal((64, 17)).astype(np.float32)
+    graph = graph_of(lambda v: (F.sum(v * v, axis=0), v - F.sum(v, axis=0)), x)
+    shared_and_whole(graph, [x], monkeypatch)
+
+
 def test_the_place_of_a_maximum_among_many(monkeypatch):
     x = RNG.integers(0, 50, (3, 4000)).astype(np.float64)
     graph = graph_of(lambda v: (F.argmax(v, axis=1), F.argmin(v), F.argmax(v, axis=0)), x)
