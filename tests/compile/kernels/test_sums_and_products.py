@@ -15,6 +15,8 @@ from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
 from wengert.compile.native import translate
 
+pytestmark = pytest.mark.usefixtures("any_processor")
+
 RNG = np.random.default_rng(11)
 MACHINES = (
     Machine(16, 16, False, False),
