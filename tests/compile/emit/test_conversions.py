@@ -7,7 +7,8 @@ import platform
 import numpy as np
 import pytest
 
-from tests.compile.programs import F, compiled, graph_of, same_bits
+from tests.compile.programs import F, compiled, graph_of, reference, same_bits
+from tests.ops.running import reverse
 
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 
@@ -87,3 +88,20 @@ def test_casts_round_where_they_stand():
         n.astype(np.uint64).astype(f32),
     ]
     same_bits(compiled(graph, [x, n]), wanted)
+
+
+@pytest.mark.usefixtures("every_processor")
+def test_gradients_round_where_their_casts_stand():
+    x = np.random.default_rng(4).standard_normal(1001)
+
+    def f(some):
+        (v,) = some
+        w = F.astype(v, np.float32)
+        return (F.astype(w * w / 3.0 - F.sqrt(F.absolute(w)), np.float64) * v / 7.0,)
+
+    def both(v):
+        gradient = reverse(f, (v,), [F.ones(v.shape, dtype=v.dtype)])
+        return (*f((v,)), *gradient)
+
+    graph = graph_of(both, x)
+    same_bits(compiled(graph, [x]), reference(graph, [x]))

@@ -13,7 +13,7 @@ from tests.compile.fences import Fence
 from tests.compile.fuzz.generator import Program
 from tests.compile.programs import poisoned
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import grid, panels
+from wengert.compile.kernels import grid, panels, product
 from wengert.compile.lowering import lower, phases
 from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
@@ -69,7 +69,9 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
         if rng.random() < 0.6:
             choose(panels, "ROWS", 1, 8)
             choose(panels, "FAR", 0, 1000)
-            choose(panels, "PANEL", 512, 4096, 1 << 17)
+            choose(panels, "STRIP", 512, 4096, 1 << 17)
+            choose(panels, "CHUNK", 1, 16, 512)
+            patch.setattr(product, "CHUNK", panels.CHUNK)
             choose(panels, "SUMS", 1 << 13, 1 << 16)
         if rng.random() < 0.6:
             known = machines(translate.machine().fma)
