@@ -18,7 +18,7 @@ RUNS = 4
 
 
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-JUMPS = {"sign", "floor", "round", "floor_divide", "remainder", "sort", *COMPARISONS}
+JUMPS = {"sign", "floor", "round", "floor_divide", "remainder", "pow", "sort", *COMPARISONS}
 JUMPS |= {"argmax", "argmin", "max_with_index", "logical_not", "logical_and", "logical_or"}
 """Operations that may turn a last bit into any difference."""
 
@@ -86,7 +86,7 @@ def _evaluated(
             certain[v] = least if here else min(least, -1 if _may_overflow(op, values) else 1)
             values[v] = np.array(y)
             if noise is not None and not here and values[v].dtype.kind == "f":
-                values[v] = _disturbed(op, values[v], values[op.inputs[0]], noise)
+                values[v] = _disturbed(op, values[v], [values[x] for x in op.inputs], noise)
     return values, certain
 
 
@@ -96,7 +96,11 @@ def _may_overflow(op: Operation, values: dict[Variable, Array]) -> bool:
         return False
     xs = [values[x] for x in op.inputs if values[x].dtype.kind == "f"]
     limit = np.finfo(xs[0].dtype).max ** 0.4 if xs else 1.0
-    return any(np.abs(x[np.isfinite(x)]).max(initial=0) > limit for x in xs)
+    return any(_largest(x) > limit for x in xs)
+
+
+def _largest(x: Array) -> float:
+    return float(np.abs(x[np.isfinite(x)]).max(initial=0))
 
 
 def _jumps(op: Operation) -> bool:
@@ -105,17 +109,17 @@ def _jumps(op: Operation) -> bool:
     return op.primitive.name in JUMPS
 
 
-def _disturbed(op: Operation, y: Array, x: Array, noise: np.random.Generator) -> Array:
+def _disturbed(op: Operation, y: Array, xs: list[Array], noise: np.random.Generator) -> Array:
     lower = op.primitive.lower
     assert isinstance(lower, Inexact)
-    eps = np.finfo(y.dtype).eps
     finite = np.isfinite(y)
-    size = np.abs(y) if lower.units else np.abs(y[finite]).max(initial=0)
-    if not lower.units and x.dtype.kind == "f":  # sums may cancel
-        size = np.maximum(size, np.abs(x[np.isfinite(x)]).max(initial=0))
-    off = noise.choice((-1.0, 1.0, 0.5), y.shape) * max(lower.units, lower.normwise) * eps
-    moved = (y + off * size).astype(y.dtype)
-    return np.where(finite, moved, y)
+    size, units = np.abs(y), float(lower.units)
+    if not units:  # sums may cancel, and the last bits of many terms add up
+        floats = [x for x in (y, xs[0]) if x.dtype.kind == "f"]
+        terms = np.sqrt(xs[0].size * xs[-1].size / max(y.size, 1))
+        size, units = np.full(y.shape, max(map(_largest, floats))), max(lower.normwise, terms / 8)
+    off = noise.choice((-1.0, 1.0, 0.5), y.shape) * units * np.finfo(y.dtype).eps
+    return np.where(finite, (y + off * size).astype(y.dtype), y)
 
 
 def _is_exact(op: Operation, xs: list[Array]) -> bool:

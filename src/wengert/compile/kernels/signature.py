@@ -58,7 +58,8 @@ class Signature:
             return "result", node.place, node.dtype
         if isinstance(node, Apply):
             args = tuple(self._nodes[a] for a in node.args)
-            return behaviour(node.expression), args, node.dtype, node.cost
+            read = tuple(self._view(x) for x in node.beside)
+            return behaviour(node.expression), args, node.dtype, node.cost, read
         return self._view(node)
 
     def _view(self, x: Strided) -> Hashable:
