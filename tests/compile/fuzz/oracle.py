@@ -22,6 +22,8 @@ JUMPS = {"sign", "floor", "round", "floor_divide", "remainder", "pow", "sort", *
 JUMPS |= {"argmax", "argmin", "max_with_index", "logical_not", "logical_and", "logical_or"}
 """Operations that may turn a last bit into any difference."""
 
+EXTREMES = {"max", "min", "maximum", "minimum", "max_with_index"}
+
 
 class Expected(NamedTuple):
     """An output.
@@ -111,7 +113,8 @@ def _jumps(op: Operation) -> bool:
 
 def _disturbed(op: Operation, y: Array, xs: list[Array], noise: np.random.Generator) -> Array:
     lower = op.primitive.lower
-    assert isinstance(lower, Inexact)
+    if not isinstance(lower, Inexact):
+        return y
     finite = np.isfinite(y)
     size, units = np.abs(y), float(lower.units)
     if not units:  # sums may cancel, and the last bits of many terms add up
@@ -124,9 +127,12 @@ def _disturbed(op: Operation, y: Array, xs: list[Array], noise: np.random.Genera
 
 def _is_exact(op: Operation, xs: list[Array]) -> bool:
     """Tell whether native code must give every bit of an operation on these values."""
+    name, kind = op.primitive.name, xs[0].dtype.kind if xs else "f"
+    if name in EXTREMES and kind == "f":
+        zeros = np.signbit(np.concatenate([x[x == 0] for x in xs]))
+        return bool(zeros.all() or not zeros.any())  # which of 0 and -0 comes out is open
     if not isinstance(op.primitive.lower, Inexact):
         return True
-    name, kind = op.primitive.name, xs[0].dtype.kind
     if kind != "f" or name not in {"sum", "contract"}:
         return kind != "f"
     if not all(_is_whole(x) for x in xs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,10 @@ def run(program: Program, threads: int, taken: bool) -> list[Array]:
     return [np.array(a) for a in outputs]
 
 
-def machines(fma: bool) -> list[Machine]:
-    """Return machines whose code this one can run, with the same bits."""
+def machines(like: Machine) -> list[Machine]:
+    """Return machines whose code the one at hand can run, with the same bits."""
     return [
-        Machine(nbytes, registers, fma, masks)
+        replace(like, vector_bytes=nbytes, registers=registers, masks=masks)
         for nbytes in (16, 32, 64)
         for registers in (4, 16, 32)
         for masks in (False, True)
@@ -68,13 +69,14 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
         choose(phases, "LARGE", 100, 1 << 21)
         if rng.random() < 0.6:
             choose(panels, "ROWS", 1, 8)
+            choose(panels, "FEW", 1, 16)
             choose(panels, "FAR", 0, 1000)
             choose(panels, "STRIP", 512, 4096, 1 << 17)
             choose(panels, "CHUNK", 1, 16, 512)
             patch.setattr(product, "CHUNK", panels.CHUNK)
             choose(panels, "SUMS", 1 << 13, 1 << 16)
         if rng.random() < 0.6:
-            known = machines(translate.machine().fma)
+            known = machines(translate.machine())
             machine = known[int(rng.integers(len(known)))]
             patch.setattr(translate, "machine", lambda: machine)
             said.append(str(machine))
