@@ -1,4 +1,4 @@
-"""A folder for machine code, and a count of how often code is generated."""
+"""A folder for machine code, a count of how often code is generated, lesser processors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,27 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("WENGERT_CACHE", "1")
     monkeypatch.setenv("WENGERT_CACHE_DIR", str(path))
     return path
+
+
+LESSER = llvm.processors()
+
+
+@pytest.fixture(scope="module", params=["", *LESSER])
+def every_processor(request):
+    """Generate code for this processor, and for each lesser one that it can be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WENGERT_CPU", request.param)
+        yield
+
+
+@pytest.fixture(
+    scope="module", params=["", *(pytest.param(cpu, marks=pytest.mark.slow) for cpu in LESSER)]
+)
+def any_processor(request):
+    """Generate code for this processor; in slow tests, for each lesser one that it can be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WENGERT_CPU", request.param)
+        yield
 
 
 @pytest.fixture

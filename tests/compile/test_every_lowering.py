@@ -17,6 +17,8 @@ from tests.ops.checks import integer_samples
 from tests.ops.running import load_registry, samples_of
 from wengert.ops.lowering import Inexact
 
+pytestmark = pytest.mark.usefixtures("any_processor")
+
 PRIMITIVES = list(load_registry().values())
 every_primitive = pytest.mark.parametrize("primitive", PRIMITIVES, ids=lambda p: p.name)
 

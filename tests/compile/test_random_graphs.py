@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from wengert.compile.lowering.memory import lifetimes
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native.executable import compile_graph
 from wengert.passes.pipeline import optimise
+
+pytestmark = pytest.mark.usefixtures("any_processor")
 
 LENGTHS = (1, 2, 5, 17)
 

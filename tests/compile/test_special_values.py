@@ -12,6 +12,8 @@ from wengert.graph.bind import bind
 from wengert.graph.primitive import registry
 from wengert.ops.lowering import Inexact
 
+pytestmark = pytest.mark.usefixtures("every_processor")
+
 UNARY = ("neg", "abs", "sign", "floor", "relu", "sqrt", "exp", "expm1", "log", "log1p", "sin")
 UNARY += ("cos", "tanh", "sigmoid", "erf", "softplus", "round")
 BINARY = ("add", "sub", "mul", "div", "pow", "equal", "not_equal", "less", "less_equal", "greater")

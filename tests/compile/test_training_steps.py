@@ -13,6 +13,8 @@ from wengert.ad.tape import horizon, isolate
 from wengert.compile.native.executable import compile_graph
 from wengert.graph.variable import Variable
 
+pytestmark = pytest.mark.usefixtures("any_processor")
+
 SIZES = (12, 16, 9, 5)
 BATCH = 24
 STEPS = 5

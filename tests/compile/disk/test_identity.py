@@ -83,8 +83,8 @@ def test_another_machine_makes_another_key(monkeypatch):
     graph = graph_of(two_results, X)
     binding, module = llvm.binding, llvm
     changes = [
-        (binding, "get_host_cpu_name", lambda: "i486"),
-        (module, "_features", dict),
+        (module, "_host", lambda: llvm._Processor("i486", "", {})),
+        (module, "_host", lambda: llvm._Processor("i486", "+sse2", {"sse2": True})),
         (binding, "llvm_version_info", (99, 0, 0)),
         (llvm.llvmlite, "__version__", "99"),
         (module, "_OPTIMISATION", 0),
@@ -93,8 +93,11 @@ def test_another_machine_makes_another_key(monkeypatch):
     for owner, name, value in changes:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
-            keys.add(key_of(graph, machine=llvm.identity.__wrapped__()))
-    assert len(keys) == 1 + len(changes)
+            keys.add(key_of(graph, machine=llvm.identity()))
+    for name in llvm.processors():
+        monkeypatch.setenv("WENGERT_CPU", name)
+        keys.add(key_of(graph, machine=llvm.identity()))
+    assert len(keys) == 1 + len(changes) + len(llvm.processors())
 
 
 def test_a_changed_source_file_of_the_compiler_makes_another_digest(tmp_path, monkeypatch):

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from llvmlite import binding
 
 from wengert.compile.elementary import FUNCTIONS
+from wengert.compile.emit import llvm
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function, Module
 from wengert.compile.emit.llvm import MachineCode, attributes, machine
@@ -76,7 +76,4 @@ def native(
 
 def processors() -> list[str]:
     """Return the kinds of processor to make code for: this one, and lesser ones that it can be."""
-    if not binding.get_default_triple().startswith("x86_64"):
-        return [""]
-    wide = binding.get_host_cpu_features().get("avx2")
-    return ["", "x86-64", "x86-64-v3"] if wide else ["", "x86-64"]
+    return ["", *llvm.processors()]

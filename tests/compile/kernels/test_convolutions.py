@@ -14,6 +14,8 @@ from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
 from wengert.graph.graph import Graph
 
+pytestmark = pytest.mark.usefixtures("any_processor")
+
 RNG = np.random.default_rng(5)
 GEOMETRIES = [
     {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.compile.programs import F, compiled, graph_of, same_bits
 from wengert.compile.kernels.signature import behaviour
 
 
@@ -51,3 +52,14 @@ def test_what_is_unknown_is_equal_to_itself_alone():
     thing = object()
     assert behaviour(adding(thing)) == behaviour(adding(thing))
     assert behaviour(adding([thing])) != behaviour(adding([object()]))
+
+
+def test_kernels_that_share_code_read_elsewhere_what_is_theirs():
+    x, at = np.arange(7), np.array([0, 3, 3, 6, -1])
+
+    def f(v):
+        taken = F.take(v, at)
+        return F.concat([taken, F.flip(taken, 0), taken], axis=0)
+
+    wanted = np.concatenate([x[at], x[at][::-1], x[at]])
+    same_bits(compiled(graph_of(f, x), [x]), [wanted])

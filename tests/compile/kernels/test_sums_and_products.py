@@ -15,6 +15,8 @@ from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
 from wengert.compile.native import translate
 
+pytestmark = pytest.mark.usefixtures("any_processor")
+
 RNG = np.random.default_rng(11)
 MACHINES = (
     Machine(16, 16, False, False),
@@ -78,6 +80,12 @@ def test_sums_of_a_transposed_array(monkeypatch):
     np.testing.assert_allclose(found[0], turned.sum(axis=0), rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(found[1], turned.sum(axis=(0, 2)), rtol=1e-11, atol=1e-12)
     np.testing.assert_array_equal(found[2], turned.argmax(axis=1))
+
+
+def test_a_chunk_of_one_result_is_summed_as_the_others(monkeypatch):
+    x = RNG.standard_normal((64, 17)).astype(np.float32)
+    graph = graph_of(lambda v: (F.sum(v * v, axis=0), v - F.sum(v, axis=0)), x)
+    shared_and_whole(graph, [x], monkeypatch)
 
 
 def test_the_place_of_a_maximum_among_many(monkeypatch):
@@ -184,6 +192,19 @@ def test_contractions_of_permuted_operands(spec, monkeypatch):
     graph = graph_of(lambda v, w: F.contract(spec, v, w), x, y)
     (found,) = shared_and_whole(graph, [x, y], monkeypatch)
     np.testing.assert_allclose(found, np.einsum(spec, x, y), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("turned", ["", "x", "y", "xy"])
+def test_products_of_no_terms_are_zero(turned):
+    x = np.ones((0, 100) if "x" in turned else (100, 0))
+    y = np.ones((50, 0) if "y" in turned else (0, 50))
+
+    def f(x, y):
+        left = F.permute_dims(x, (1, 0)) if "x" in turned else x
+        right = F.permute_dims(y, (1, 0)) if "y" in turned else y
+        return F.matmul(left, right) + 1.0
+
+    same_bits(compiled(graph_of(f, x, y), [x, y]), [np.ones((100, 50))])
 
 
 def test_only_one_module_imports_llvmlite():

@@ -11,7 +11,7 @@ from wengert.compile.emit.arrays import Strided
 from wengert.compile.emit.ir import Function
 from wengert.compile.emit.layout import ERROR
 from wengert.compile.emit.types import lanes_name, literal, scalar_type, splat, vector
-from wengert.graph.dtypes import BOOL, FLOAT32, FLOAT64, INT64, UINT32, UINT64, DType, Scalar
+from wengert.graph.dtypes import BOOL, FLOAT32, FLOAT64, INT32, INT64, UINT32, UINT64, DType, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,23 +282,43 @@ class Lanes:
         )
 
     def cast(self, x: Lane, dtype: DType) -> Lane:
-        """Return `x` in another dtype, as C converts."""
+        """Return `x` in another dtype, as C converts; floats out of range as x86-64 does it."""
         if x.dtype == dtype:
             return x
         if dtype == BOOL:
             return self.compare("!=", x, 0)
+        if x.dtype.kind == "f" and dtype.kind in "iu":
+            return self._whole(x, dtype)
         conversion = _conversion(x.dtype, dtype)
         if conversion is None:
             return Lane(x.text, dtype)
         before, after = self._type(x.dtype), self._type(dtype)
-        made = self._emit(f"{conversion} {before} {x.text} to {after}", dtype)
-        if conversion in {"fptosi", "fptoui"}:  # out of range: any number, but always the same one
-            return self._emit(f"freeze {after} {made.text}", dtype)
-        return made
+        return self._emit(f"{conversion} {before} {x.text} to {after}", dtype)
+
+    def _whole(self, x: Lane, dtype: DType) -> Lane:
+        """Return the whole part of a float as an integer.
+
+        It is found as a signed integer of 32 or 64 bits, the lowest one if there is none for it,
+        of which the lowest bits are taken. Of uint64 the upper half is found less 2**63.
+        """
+        middle = INT32 if dtype.itemsize < INT32.itemsize or dtype == INT32 else INT64
+        limit = 2.0 ** (8 * middle.itemsize - 1)
+        upper = self.compare(">=", x, limit) if dtype == UINT64 else None
+        if upper is not None:
+            x = self.where(upper, self.sub(x, limit), x)
+        before, after = self._type(x.dtype), self._type(middle)
+        inside = self.compare("<", self.absolute(x), limit)
+        found = self._emit(f"fptosi {before} {x.text} to {after}", middle)
+        made = self.cast(self.where(inside, found, -int(limit)), dtype)
+        if upper is None:
+            return made
+        return self.differ(made, self.where(upper, self.constant(1 << 63, UINT64), 0))
 
     def load(self, array: Strided, *index: Operand) -> Lane:
         """Return an element for each lane, at indices that differ from lane to lane."""
         offset = self._offset(array, index)
+        if self.mask is not None:  # the other lanes may be beyond the end of memory
+            offset = self.where(Lane(self.mask, BOOL), offset, 0)
         scalars = [
             load_scalar(self.function, array, self.lane(offset, place))
             for place in range(self.width)
@@ -379,8 +399,6 @@ def _conversion(source: DType, target: DType) -> str | None:
     floats = source.kind == "f", target.kind == "f"
     if floats == (True, True):
         return "fpext" if target.itemsize > source.itemsize else "fptrunc"
-    if floats == (True, False):
-        return "fptosi" if target.kind == "i" else "fptoui"
     if floats == (False, True):
         return "sitofp" if source.kind == "i" else "uitofp"
     if source != BOOL and source.itemsize == target.itemsize:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite
 from llvmlite import binding
 
-from wengert.compile.emit.machine import Machine
+from wengert.compile.emit.machine import Machine, asked_for
 from wengert.compile.emit.symbols import symbols
 
 _OPTIMISATION = 1
 """Of code generation: the assembly is optimal enough not to need passes over the module."""
+
+_LEVELS: dict[str, tuple[str, ...]] = {
+    "x86-64": ("sse2",),
+    "x86-64-v3": ("sse2", "avx", "avx2", "fma", "bmi2"),
+}
+"""Processors that others can be, and the features by which those are known."""
 
 
 @lru_cache(maxsize=1)
@@ -28,17 +35,46 @@ def _target() -> Any:
     return binding.Target.from_default_triple()
 
 
-def _features() -> Any:
-    try:
-        return binding.get_host_cpu_features()
-    except RuntimeError:  # unknown to LLVM for this kind of processor
-        return {}
+class _Processor(NamedTuple):
+    """What code is generated for: a name and features in LLVM's words, and those that matter."""
+
+    name: str
+    flags: str
+    features: Mapping[str, bool]
 
 
 @lru_cache(maxsize=1)
+def _host() -> _Processor:
+    """Return the processor at hand, with all that it has."""
+    features: Any = {}
+    with contextlib.suppress(RuntimeError):  # unknown to LLVM for this kind of processor
+        features = binding.get_host_cpu_features()
+    flags = features.flatten() if features else ""
+    return _Processor(binding.get_host_cpu_name(), flags, dict(features))
+
+
+def processors() -> tuple[str, ...]:
+    """Return the lesser processors that the one at hand can be, as LLVM calls them."""
+    if not _target().triple.startswith("x86_64"):
+        return ()
+    has = _host().features
+    return tuple(name for name, needs in _LEVELS.items() if all(has.get(need) for need in needs))
+
+
+def _processor() -> _Processor:
+    """Return the processor to generate code for: the one at hand, unless a lesser is asked for."""
+    chosen = asked_for()
+    if not chosen:
+        return _host()
+    if chosen not in processors():
+        known = ", ".join(processors()) or "none"
+        raise ValueError(f"WENGERT_CPU={chosen}: this processor can stand for {known} only.")
+    return _Processor(chosen, "", dict.fromkeys(_LEVELS[chosen], True))
+
+
 def machine() -> Machine:
     """Return what code is shaped for."""
-    features = _features()
+    features = _processor().features
     if features.get("avx512f"):
         return Machine(64, 32, True, True, avx512=True)
     if features.get("avx"):
@@ -50,7 +86,7 @@ def machine() -> Machine:
 
 def attributes() -> str:
     """Return the attributes that functions need to use the machine's longest vectors."""
-    if not _features().get("avx512f"):
+    if not _processor().features.get("avx512f"):
         return ""
     return '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
@@ -65,30 +101,22 @@ def pause() -> tuple[str, str] | None:
     return None
 
 
-def _processor() -> tuple[str, str]:
-    """Return the name and the features of the processor to generate code for."""
-    features = _features()
-    return binding.get_host_cpu_name(), features.flatten() if features else ""
-
-
-def _target_machine(other: str = "") -> Any:
-    cpu, features = (other, "") if other else _processor()
+def _target_machine(cpu: str, flags: str) -> Any:
     return _target().create_target_machine(
-        cpu=cpu, features=features, opt=_OPTIMISATION, codemodel="jitdefault"
+        cpu=cpu, features=flags, opt=_OPTIMISATION, codemodel="jitdefault"
     )
 
 
 @lru_cache(maxsize=2)
-def _generator(cpu: str) -> Any:
+def _generator(cpu: str, flags: str) -> Any:
     """Return what generates code, and keeps two thirds of a megabyte of what it knows of `cpu`."""
-    return _target_machine(cpu)
+    return _target_machine(cpu, flags)
 
 
-@lru_cache(maxsize=1)
 def identity() -> str:
     """Return what code depends on besides its assembly: processor, system, version of LLVM."""
     versions = f"llvmlite {llvmlite.__version__} llvm {binding.llvm_version_info}"
-    return " ".join((versions, _target().triple, *_processor(), f"opt={_OPTIMISATION}"))
+    return " ".join((versions, _target().triple, *_processor()[:2], f"opt={_OPTIMISATION}"))
 
 
 class MachineCode:
@@ -108,18 +136,19 @@ class MachineCode:
     """
 
     def __init__(self, assembly: str, cpu: str = "") -> None:
-        chosen = _generator(cpu)
+        processor = (cpu, "") if cpu else _processor()[:2]
+        chosen = _generator(*processor)
         module = binding.parse_assembly(assembly)
         module.triple = _target().triple
         module.data_layout = str(chosen.target_data)
         module.verify()
-        self._load(chosen.emit_object(module), _target_machine(cpu))
+        self._load(chosen.emit_object(module), _target_machine(*processor))
 
     @classmethod
     def from_object(cls, object_code: bytes) -> MachineCode:
         """Return the code that was generated before, for a machine with this `identity`."""
         made = cls.__new__(cls)
-        made._load(object_code, _target_machine())
+        made._load(object_code, _target_machine(*_processor()[:2]))
         return made
 
     def _load(self, object_code: bytes, machine: Any) -> None:

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from wengert.compile.emit.machine import asked_for
 from wengert.compile.emit.symbols import address_of
 
 _HEAD = b"\x7fELF\x02\x01\x01"
@@ -155,9 +156,14 @@ def _let_run(address: int, size: int) -> None:
         raise OSError(ctypes.get_errno(), "mprotect")
 
 
-@lru_cache(maxsize=1)
 def identity() -> str:
     """Return what code depends on besides its assembly: processor, system, version of LLVM."""
+    return f"{_at_hand()} {asked_for()}"
+
+
+@lru_cache(maxsize=1)
+def _at_hand() -> str:
+    """Return the identity of the processor at hand."""
     found = _identity() if possible() else None
     if found is not None:
         return found

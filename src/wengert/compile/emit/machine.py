@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from wengert.graph.dtypes import DType
@@ -34,3 +35,8 @@ class Machine:
     def lanes(self, dtype: DType) -> int:
         """Return how many elements a register holds."""
         return self.vector_bytes // dtype.itemsize
+
+
+def asked_for() -> str:
+    """Return the processor that ``WENGERT_CPU`` asks for, as LLVM calls it; "": the one at hand."""
+    return os.environ.get("WENGERT_CPU", "")

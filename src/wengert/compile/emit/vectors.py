@@ -57,7 +57,8 @@ def store_lanes(lanes: Lanes, value: Lane, array: Strided, offset: str | int, st
     """Write the elements at ``offset + stride * lane``, from the lanes that are in use."""
     function, width, dtype = lanes.function, lanes.width, value.dtype
     assert dtype == array.dtype, (dtype, array.dtype)
-    if width > 1 and stride != 1:
+    # LLVM (22) makes of a masked store of one lane a store of what the lane was narrowed from.
+    if width > 1 and (stride != 1 or lanes.used == 1):
         for place in range(width if lanes.used is None else lanes.used):
             at = function.add(offset, stride * place)
             store_lanes(Lanes(function), Lane(lanes.lane(value, place), dtype), array, at, 1)

@@ -14,11 +14,13 @@ from wengert.compile.emit.access import element_address, from_memory
 from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function
+from wengert.compile.emit.machine import Machine
 from wengert.compile.emit.types import memory_type, vector
-from wengert.compile.emit.vectors import store_lanes
+from wengert.compile.emit.vectors import WIDTH, store_lanes
 from wengert.compile.kernels.kernel import Index, Store
 from wengert.compile.kernels.nest import Evaluation, Offsets, Space, masked
 from wengert.compile.kernels.turn import turning
+from wengert.graph.dtypes import DType
 
 LEAST = 8
 """The shortest axes for which blocks are worth it."""
@@ -49,6 +51,11 @@ def turned_views(space: Space, reads: Sequence[Strided]) -> Turned | None:
     return None
 
 
+def block_lanes(machine: Machine, dtype: DType) -> int:
+    """Return how many elements a side of a block has; chunks begin at multiples of it."""
+    return min(WIDTH, machine.lanes(dtype))
+
+
 class Blocks:
     """Emits the loops over the blocks of a kernel, whose space ends with the two axes."""
 
@@ -65,7 +72,7 @@ class Blocks:
         self.values = values
         self.stores = stores
         self.turned = turned
-        self.lanes = function.module.machine.lanes(turned[0].dtype)
+        self.lanes = block_lanes(function.module.machine, turned[0].dtype)
         sizes = [self.lanes**2 * x.dtype.itemsize for x in turned]
         self.places = dict(zip(turned, accumulate(sizes, initial=0), strict=False))
         self.memory = function.once(f"alloca [{sum(sizes)} x i8], align 64")

@@ -24,10 +24,23 @@ class Grid:
         """How many there are."""
         return max(1, -(-self.length // self.step))
 
-    def bounds(self, function: Function, chunk: str | int | None) -> tuple[str | int, str | int]:
-        """Return where chunk number `chunk` starts and stops; None: all chunks, in turn."""
+    def bounds(
+        self, function: Function, chunk: str | int | None, width: int = 1
+    ) -> tuple[str | int, str | int]:
+        """Return where a chunk starts, at a multiple of `width`, and stops.
+
+        Parameters
+        ----------
+        function : Function
+            Where to compute it.
+        chunk : str, int or None
+            The number of the chunk; None: all chunks, in turn.
+        width : int
+            How many places are walked at a time.
+        """
         if chunk is None or self.chunks == 1:
             return 0, self.length
+        assert self.step % width == 0, (self, width)
         start = function.mul(chunk, self.step)
         return start, function.min(function.add(start, self.step), self.length)
 

@@ -45,28 +45,30 @@ class Map(Kernel):
         if space.empty:
             return
         turned = self._turned(space) if function.module.machine.masks else None
-        bounds = self.grid.bounds(function, chunk)
         if turned is not None:
             space.ending_with(turned.axis)
         inside = Evaluation(function, space, ordered(self.roots), space.rank - 1)
         if turned is None:
-            self._emit_plainly(inside, bounds)
+            self._emit_plainly(inside, chunk)
             return
         blocks = Blocks(function, space, inside, self.stores, turned.views)
-        last = space.rank - 2
-        inside.loops(last, bounds, blocks.emit, last if turned.axis == 0 else 0)
+        last, outermost = space.rank - 2, turned.axis == 0
+        bounds = self.grid.bounds(function, chunk, blocks.lanes if outermost else 1)
+        inside.loops(last, bounds, blocks.emit, last if outermost else 0)
 
-    def _emit_plainly(self, values: Evaluation, bounds: tuple[Index, Index]) -> None:
+    def _emit_plainly(self, values: Evaluation, chunk: Index | None) -> None:
         """Emit the loops over all axes, the last by vectors."""
 
         def store(lanes: Lanes, offsets: Offsets) -> None:
             self._store(values, lanes, offsets)
 
-        space = values.space
+        space, function = values.space, values.function
+        width = width_for(space.lengths[-1]) if space.rank else 1
+        bounds = self.grid.bounds(function, chunk, width if space.rank == 1 else 1)
         if space.rank:
-            values.by_vectors(space.rank - 1, bounds, width_for(space.lengths[-1]), store)
+            values.by_vectors(space.rank - 1, bounds, width, store)
         else:
-            values.loops(0, bounds, lambda at, _: store(Lanes(values.function), at))
+            values.loops(0, bounds, lambda at, _: store(Lanes(function), at))
 
     def _store(self, values: Evaluation, lanes: Lanes, offsets: Offsets) -> None:
         made = [values.value(store.value, lanes) for store in self.stores]

@@ -91,7 +91,7 @@ class Product(Kernel):
     @property
     def panels(self) -> bool:
         """Whether blocks of the second factor are copied to where the cache keeps them."""
-        return len(self.inner) == 1 and worth_panels(self)
+        return len(self.inner) == 1 and self.inner[0] > 0 and worth_panels(self)
 
     @property
     def strips(self) -> Grid:

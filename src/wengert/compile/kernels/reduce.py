@@ -34,6 +34,12 @@ class Reduce(Kernel):
     The tree: along a reduced axis whose elements are neighbours, lane j of n takes the elements j,
     j + n, …, and the lanes are combined by halves (j with j + n / 2, then j + n / 4, …). Along
     other axes the elements are taken in order. The number of lanes depends on the length alone.
+
+    Attributes
+    ----------
+    single : bool
+        Whether there is one result, whose lanes are terms. A part of several, even if it is one
+        result, takes its terms in order, as the others do.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  (all that a reduction is)
@@ -52,6 +58,7 @@ class Reduce(Kernel):
         self.results = tuple(results)
         self.identity: Callable[..., Any] = reducer.identity
         self.combine: Callable[..., Any] = reducer.combine
+        self.single = math.prod(shape) == 1
 
     @property
     def roots(self) -> list[Node]:
@@ -104,7 +111,7 @@ class Reduce(Kernel):
         """Emit the code of one chunk."""
         space = self.space
         if not space.empty:
-            _Emitter(self, function, space).run(self.grid.bounds(function, chunk))
+            _Emitter(self, function, space).run(chunk)
 
 
 class _Emitter:
@@ -125,16 +132,18 @@ class _Emitter:
         terms = [self.space.strides[x] for x in leaves(self.kernel.terms)]
         if any(self.inner and s[-1] == 1 for s in terms):
             return False
-        return self.rank > 0 and (not self.inner or self.space.lengths[self.rank - 1] > 1)
+        return not self.kernel.single
 
-    def run(self, bounds: tuple[Index, Index]) -> None:
-        """Emit the loops over the results."""
-        function, last = self.function, self.rank - 1
-        if not self.columns:
+    def run(self, chunk: Index | None) -> None:
+        """Emit the loops over the results of one chunk."""
+        function, last, grid = self.function, self.rank - 1, self.kernel.grid
+        if not self.columns or not self.rank:
+            bounds = grid.bounds(function, chunk)
             self.values.loops(self.rank, bounds, lambda at, _: self._result(Lanes(function), at))
             return
         most = LANES if total_cost(self.kernel.terms) <= LIGHT else WIDTH
         width = width_for(self.space.lengths[last], most)
+        bounds = grid.bounds(function, chunk, width if last == 0 else 1)
         self.values.by_vectors(last, bounds, width, self._result)
 
     def _result(self, lanes: Lanes, offsets: Offsets) -> None:

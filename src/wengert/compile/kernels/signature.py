@@ -58,7 +58,8 @@ class Signature:
             return "result", node.place, node.dtype
         if isinstance(node, Apply):
             args = tuple(self._nodes[a] for a in node.args)
-            return behaviour(node.expression), args, node.dtype, node.cost
+            read = tuple(self._view(x) for x in node.beside)
+            return behaviour(node.expression), args, node.dtype, node.cost, read
         return self._view(node)
 
     def _view(self, x: Strided) -> Hashable:
@@ -74,7 +75,7 @@ class Signature:
     def _heart(self, kernel: Kernel) -> Hashable:
         if isinstance(kernel, Reduce):
             steps = behaviour(kernel.identity), behaviour(kernel.combine)
-            return kernel.inner, len(kernel.terms), steps, kernel.dtypes
+            return kernel.inner, kernel.single, len(kernel.terms), steps, kernel.dtypes
         if isinstance(kernel, Product):
             return self._view(kernel.x), self._view(kernel.y), kernel.inner
         if isinstance(kernel, Each):

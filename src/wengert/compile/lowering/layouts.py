@@ -39,8 +39,8 @@ _COPY = 0.5
 _SCATTER = 2.0
 """Cycles that writing or reading an element takes whose neighbours are elsewhere."""
 
-_Copies: TypeAlias = dict[tuple[Strided, int], Strided]
-"""The copies of arrays that have the elements of an axis side by side."""
+_Copies: TypeAlias = dict[Buffer | None, dict[tuple[Strided, int], Strided]]
+"""By buffer: arrays in it, and copies of them that have the elements of an axis side by side."""
 
 
 @dataclass(slots=True)
@@ -73,6 +73,8 @@ def arrange(program: Program) -> None:
             kept += _packed(kernel, layouts, copies)
             kernel.order_terms()
         kept.append(kernel)
+        for x in kernel.writes:
+            copies.pop(x.buffer, None)
     program.kernels[:] = kept
 
 
@@ -264,12 +266,13 @@ def _packed(kernel: Product, layouts: _Layouts, copies: _Copies) -> Iterable[Ker
     if found is None:
         return
     key = found.array, found.axis
-    if key not in copies:
+    known = copies.setdefault(found.array.buffer, {})
+    if key not in known:
         target = _laid_out(dense(Buffer(0), found.array.shape, y.dtype), found.axis, True)
         assert target.buffer is not None
         target.buffer.nbytes = _extent(target) * target.dtype.itemsize
-        copies[key] = target
+        known[key] = target
         yield Map(target.shape, [Store(target, found.array)], ["copy"])
-    seen = found.seen(copies[key])
+    seen = found.seen(known[key])
     if seen is not None:
         kernel.y = seen

@@ -1,0 +1,85 @@
+"""Running programs in many ways that must change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.compile.fences import Fence
+from tests.compile.fuzz.generator import Program
+from tests.compile.programs import poisoned
+from wengert.compile.emit.machine import Machine
+from wengert.compile.kernels import grid, panels, product
+from wengert.compile.lowering import lower, phases
+from wengert.compile.native import translate
+from wengert.compile.native.executable import compile_graph
+
+Array = Any
+
+
+def run(program: Program, threads: int, taken: bool) -> list[Array]:
+    """Compile and call on arrays between fences; `taken`: outputs take over inputs' memory."""
+    aliases = program.aliases if taken else {}
+    executable = poisoned(compile_graph(program.graph, aliases, threads))
+    fences = [Fence(a) for a in program.inputs]
+    given = [fence.array for fence in fences]
+    outputs = []
+    for i, v in enumerate(program.graph.outputs):
+        if i in aliases:
+            outputs.append(given[aliases[i]])
+        else:
+            fences.append(Fence(np.ones(v.shape, v.dtype)))
+            outputs.append(fences[-1].array)
+    executable(given, outputs)
+    for place, (before, after) in enumerate(zip(program.inputs, given, strict=True)):
+        if place not in aliases.values():
+            np.testing.assert_array_equal(after, before, err_msg=f"input {place} was changed")
+    return [np.array(a) for a in outputs]
+
+
+def machines(like: Machine) -> list[Machine]:
+    """Return machines whose code the one at hand can run, with the same bits."""
+    return [
+        replace(like, vector_bytes=nbytes, registers=registers, masks=masks)
+        for nbytes in (16, 32, 64)
+        for registers in (4, 16, 32)
+        for masks in (False, True)
+    ]
+
+
+@contextmanager
+def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
+    """Cut, tile and copy otherwise; with `tree` add otherwise, too, which changes bits."""
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+
+        def choose(owner: Any, name: str, *values: int) -> None:
+            value = int(rng.choice(values))
+            patch.setattr(owner, name, value)
+            said.append(f"{name}={value}")
+
+        choose(grid, "GRAIN", 1, 30, 1000)
+        choose(phases, "ALONE", 0, 12)
+        choose(phases, "SERIAL", 0, 4)
+        choose(phases, "LARGE", 100, 1 << 21)
+        if rng.random() < 0.6:
+            choose(panels, "ROWS", 1, 8)
+            choose(panels, "FEW", 1, 16)
+            choose(panels, "FAR", 0, 1000)
+            choose(panels, "STRIP", 512, 4096, 1 << 17)
+            choose(panels, "CHUNK", 1, 16, 512)
+            patch.setattr(product, "CHUNK", panels.CHUNK)
+            choose(panels, "SUMS", 1 << 13, 1 << 16)
+        if rng.random() < 0.6:
+            known = machines(translate.machine())
+            machine = known[int(rng.integers(len(known)))]
+            patch.setattr(translate, "machine", lambda: machine)
+            said.append(str(machine))
+        if tree:
+            choose(lower, "LONGEST", 16, 33, 100)
+        yield " ".join(said)

@@ -1,0 +1,37 @@
+"""Copies of factors of products: one for all that need it, and never of what was there before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wengert.compile.emit.arrays import Buffer, dense
+from wengert.compile.emit.llvm import machine
+from wengert.compile.kernels.product import Product
+from wengert.compile.lowering.layouts import arrange
+from wengert.compile.lowering.lower import Lowering, Program
+
+FLOAT32 = np.dtype(np.float32)
+ROWS, INNER, COLUMNS = 8, 40, 64  # too few rows for panels
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_what_is_written_is_copied_again(written):
+    x = dense(Buffer(4 * ROWS * INNER, 0), (ROWS, INNER), FLOAT32)
+    weights = dense(Buffer(4 * COLUMNS * INNER, 1), (COLUMNS, INNER), FLOAT32)
+    program = Program(first_constant=4, inputs=(x, weights))
+    lowering = Lowering(program, (), machine(), "test")
+
+    def product():
+        shape = ROWS, COLUMNS, INNER
+        left, right = x.with_axes(shape, (INNER, 0, 1)), weights.with_axes(shape, (0, INNER, 1))
+        return lowering.product(left, right, 2)
+
+    first = product()
+    if written:
+        lowering.write(weights, lambda e, w: e.add(w, 1), weights)
+    program.results = first, product()
+    arrange(program)
+    one, other = (k for k in program.kernels if isinstance(k, Product))
+    assert "copy" in {label for k in program.kernels for label in k.labels}
+    assert (one.y.buffer is not other.y.buffer) == written
