@@ -161,7 +161,7 @@ def compare(found: list[Array], wanted: list[Expected]) -> str:
             return f"output {number}: {a.shape} {a.dtype}, wanted {w.shape} {w.dtype}"
         with np.errstate(all="ignore"):
             wrong = _different(a, w) if certain == EXACT else _far(a, w, spread)
-        few = {0: max(1, wrong.size // 10), -1: wrong.size}.get(certain, 0)
+        few = {0: max(1, wrong.size // 3), -1: wrong.size}.get(certain, 0)
         if wrong.sum() > few:
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
             how = "exactly" if certain == EXACT else f"within about {spread[place]}"
