@@ -98,6 +98,8 @@ def _may_overflow(op: Operation, values: dict[Variable, Array]) -> bool:
         return False
     xs = [values[x] for x in op.inputs if values[x].dtype.kind == "f"]
     limit = np.finfo(xs[0].dtype).max ** 0.4 if xs else 1.0
+    if op.primitive.name == "prod":  # an overflow before or after a zero
+        return any(np.log(np.fmax(np.abs(x), 1)).sum() > np.log(limit) for x in xs)
     return any(_largest(x) > limit for x in xs)
 
 
