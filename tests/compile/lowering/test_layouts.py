@@ -31,7 +31,21 @@ def test_what_is_written_is_copied_again(written):
     if written:
         lowering.write(weights, lambda e, w: e.add(w, 1), weights)
     program.results = first, product()
-    arrange(program)
+    arrange(program, {})
     one, other = (k for k in program.kernels if isinstance(k, Product))
     assert "copy" in {label for k in program.kernels for label in k.labels}
     assert (one.y.buffer is not other.y.buffer) == written
+
+
+@pytest.mark.parametrize("parameter", [0, 1, None])
+def test_vectors_are_made_of_data_where_it_costs_the_same(parameter):
+    n = 64
+    inputs = tuple(dense(Buffer(4 * n * n, slot), (n, n), FLOAT32) for slot in range(2))
+    program = Program(first_constant=4, inputs=inputs)
+    shape = n, n, n
+    left, right = inputs[0].with_axes(shape, (n, 0, 1)), inputs[1].with_axes(shape, (0, n, 1))
+    program.results = (Lowering(program, (), machine(), "test").product(left, right, 2),)
+    arrange(program, {} if parameter is None else {0: parameter})
+    (product,) = (k for k in program.kernels if isinstance(k, Product))
+    rows = inputs[parameter or 0]
+    assert product.x.buffer is rows.buffer

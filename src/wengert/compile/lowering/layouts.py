@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
@@ -52,9 +52,17 @@ class _Flexible:
     views: set[Strided] = field(default_factory=set)
 
 
-def arrange(program: Program) -> None:
-    """Choose the layouts and orientations; add the copies that are needed."""
-    layouts = _Layouts(program)
+def arrange(program: Program, aliases: Mapping[int, int]) -> None:
+    """Choose the layouts and orientations; add the copies that are needed.
+
+    Parameters
+    ----------
+    program : Program
+        What is changed.
+    aliases : mapping of int to int
+        The outputs that take over the memory of an input.
+    """
+    layouts = _Layouts(program, aliases)
     kept: list[Kernel] = []
     copies: _Copies = {}
     for kernel in program.kernels:
@@ -81,7 +89,8 @@ def arrange(program: Program) -> None:
 class _Layouts:
     """The arrays whose layout is open."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, aliases: Mapping[int, int]) -> None:
+        self._parameters = {program.inputs[source].buffer for source in aliases.values()}
         writers: dict[Buffer, list[Strided]] = defaultdict(list)
         fixed = {x.buffer for x in program.results}
         touched: dict[Buffer, list[tuple[Kernel, Strided]]] = defaultdict(list)
@@ -108,6 +117,10 @@ class _Layouts:
     def is_open(self, x: Strided) -> bool:
         """Tell whether the layout of an array may still be chosen."""
         return x.buffer in self._open
+
+    def is_parameter(self, x: Strided) -> bool:
+        """Tell whether an array is changed by the program."""
+        return x.buffer in self._parameters
 
     def whole(self, x: Strided) -> Strided:
         """Return the array that `x` is a view of, or what `x` shows without repetition."""
@@ -209,13 +222,14 @@ def _majority(kernel: Kernel, layouts: _Layouts) -> int:
 def _orient(kernel: Product, layouts: _Layouts) -> None:
     """Choose the axes of rows and columns that cost least, copies included.
 
-    If two cost the same, vectors are made of what the first factor walks: programs multiply data by
-    weights, and threads share out the data; whoever cuts columns copies nothing twice.
+    If two cost the same, vectors are made of data rather than of parameters: threads share out the
+    data, and whoever cuts columns copies nothing twice.
     """
     rank = len(kernel.shape)
     x, y = kernel.x.strides, kernel.y.strides
+    data_first = layouts.is_parameter(kernel.y) and not layouts.is_parameter(kernel.x)
     choices = [
-        (_cost(kernel, rows, columns, layouts), x[columns] == 0, rows, columns)
+        (_cost(kernel, rows, columns, layouts), (x[columns] == 0) == data_first, rows, columns)
         for rows, columns in itertools.permutations(range(rank), 2)
         if not (x[columns] or y[rows]) or not (y[columns] or x[rows])
     ]

@@ -45,7 +45,7 @@ def prepare(graph: Graph, aliases: Mapping[int, int], machine: Machine) -> Progr
 _PASSES: dict[str, Callable[[Program, Mapping[int, int]], None]] = {
     "lower": lambda program, aliases: None,
     "fuse": fuse,
-    "arrange": lambda program, aliases: arrange(program),
+    "arrange": arrange,
     "place": place_buffers,
 }
 """The passes over kernels, in order; lowering stands for what it has made."""
