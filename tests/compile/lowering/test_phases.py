@@ -14,6 +14,7 @@ from tests.compile.test_random_graphs import programs
 from tests.compile.test_training_steps import Training, adam, sgd
 from wengert.compile.emit.arrays import Buffer, dense
 from wengert.compile.emit.llvm import machine
+from wengert.compile.lowering import phases
 from wengert.compile.lowering.narrow import Access, accesses, aligned, narrowed, place_of, steps
 from wengert.compile.lowering.phases import schedule
 from wengert.compile.lowering.pipeline import prepare
@@ -189,3 +190,11 @@ def test_what_is_read_must_be_what_the_same_chunk_wrote():
 
 def test_a_program_without_kernels_has_no_phases():
     assert schedule([]) == []
+
+
+def test_square_arrays_do_not_double_the_ways_to_cut_with_each_chain():
+    together = phases.Chain([], [], 0)
+    for _ in range(30):
+        chain = phases.Chain([], [phases.Cut(16, ()), phases.Cut(16, ())], 1)
+        together = phases._side_by_side(together, chain) if together.cuts else chain
+        assert 2 <= len(together.cuts) <= 16

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from wengert.compile.kernels import grid
@@ -41,6 +42,8 @@ _MOST = 16
 _STRIP = 4
 _WIDTH = 16
 _ALTERNATIVES = 4
+_COMBINATIONS = 16
+"""The most ways to cut chains together that are looked at: square arrays double them each time."""
 
 
 class Cut(NamedTuple):
@@ -213,12 +216,11 @@ def _joined(
 def _side_by_side(x: Chain, y: Chain) -> Chain:
     """Return one chain of two; how they depend on each other is not looked at."""
     kernels = sorted([*x.kernels, *y.kernels], key=lambda item: item[0])
+    pairs = ((a, b) for a in x.cuts for b in y.cuts if a.length == b.length)
     cuts = []
-    for mine in x.cuts:
-        for other in y.cuts:
-            if mine.length == other.length:
-                axes = _axes(x, mine) | _axes(y, other)
-                cuts.append(Cut(mine.length, tuple(axes[number] for number, _ in kernels)))
+    for mine, other in islice(pairs, _COMBINATIONS):
+        axes = _axes(x, mine) | _axes(y, other)
+        cuts.append(Cut(mine.length, tuple(axes[number] for number, _ in kernels)))
     return Chain(kernels, cuts, x.work + y.work)
 
 
