@@ -32,6 +32,7 @@ written, as JAX writes none. Times are medians over rounds with quartiles in bra
 fastest group of calls. *×* is the other's time over Wengert's, taken within each round: above 1
 means that Wengert takes less time; *fastest* is that of the fastest calls. *Of peak* is Wengert's
 arithmetic in products relative to the multiply-adds that the same cores did in the same rounds.
+Each library has as many processors as threads; how many a step uses is its own decision, as always.
 *Near* and *far* rounds are told apart by the hand-over between the two cores, below or above 120
 ns. –: not measured, or the library cannot express it."""
 

@@ -159,7 +159,8 @@ def test_more_threads_than_processors_are_refused():
 def test_all_thread_pools_are_pinned_alike():
     environment = harness.pinned_environment(2)
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
-    assert environment["WENGERT_THREADS"] == "2"
+    assert environment["WENGERT_THREADS"] == "auto"
+    assert harness.pinned_environment(1)["WENGERT_THREADS"] == "1"
     assert environment["XLA_FLAGS"].endswith("=true")
     assert harness.pinned_environment(1)["XLA_FLAGS"].endswith("=false")
 

@@ -47,14 +47,17 @@ def cores_for(threads: int | None) -> list[int]:
 
 
 def pinned_environment(threads: int) -> dict[str, str]:
-    """Return the environment shared by all peers: each thread pool has `threads` threads."""
+    """Return the environment shared by all peers: each thread pool has `threads` threads.
+
+    Wengert may use as many; like the others, it decides itself when it is worth while.
+    """
     count = str(threads)
     pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS", "NUMBA")
     environment = os.environ | {f"{pool}_NUM_THREADS": count for pool in pools}
     multi = "true" if threads > 1 else "false"
     environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={multi}"
     environment |= {
-        "WENGERT_THREADS": count,
+        "WENGERT_THREADS": "auto" if threads > 1 else "1",
         "NPROC": count,
         "JAX_PLATFORMS": "cpu",
         "PYTHONHASHSEED": "0",
