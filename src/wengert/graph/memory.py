@@ -77,6 +77,12 @@ def copied(value: Array) -> Array:
     return made
 
 
+def well_placed(value: Array) -> bool:
+    """Tell whether an array begins as `empty` lets it begin."""
+    address, _ = value.__array_interface__["data"]
+    return address % ALIGNMENT == 0 or value.nbytes < _WORTHWHILE
+
+
 def owns(value: Array) -> bool:
     """Tell whether an array is no part of another: its memory goes when it does."""
     return value.flags.owndata or type(value.base) is Block

@@ -166,6 +166,8 @@ def assign(cell: Tensor, variable: Any) -> None:
     is_leaf = _is_leaf(current)
     if is_leaf:
         _check_leaf_change()
+        if made.value is not None and not memory.well_placed(made.value):
+            made = Variable(memory.copied(made.value))
     if made.value is not None and sharing.shows(cell, current.value):
         del current
         buffer = own(cell)
