@@ -208,6 +208,32 @@ def test_an_attribute_is_missing():
             compiled(state, double([1.0]))
 
 
+def made_by_getattr(state):
+    del state.weight
+
+
+def made_by_a_property(state):
+    type(state).weight = property(lambda self: double([7.0]))
+
+
+@pytest.mark.parametrize("change", [made_by_getattr, made_by_a_property])
+def test_an_attribute_is_made_when_it_is_asked_for(change):
+    class Late(State):
+        def __getattr__(self, name):
+            if name != "weight":
+                raise AttributeError(name)
+            return double([7.0])
+
+    kind = Late if change is made_by_getattr else type("Plain", (State,), {})
+    compiled = wg.compile(lambda state, x: state.weight * state.rate + x)
+    state, x = kind(double([3.0])), double([1.0])
+    for _ in range(4):
+        assert compiled(state, x).item() == 2.5
+    change(state)
+    for _ in range(50):
+        assert compiled(state, x).item() == 4.5
+
+
 def test_objects_are_not_held():
     compiled, weight = wg.compile(lambda state: state.weight * 2), double([3.0])
     state, net = State(weight), network()

@@ -93,7 +93,8 @@ class Arguments(Table):
     def _walk_object(self, place: int, made: Any) -> None:
         """Find the attributes of an object of a data class, which no Python code gives."""
         kind = type(made)
-        if not fields(made) or kind.__getattribute__ is not object.__getattribute__:  # type: ignore[comparison-overlap]
+        asked = kind.__getattribute__ is not object.__getattribute__  # type: ignore[comparison-overlap]
+        if not fields(made) or asked or hasattr(kind, "__getattr__"):
             raise Unsaid
         for field in fields(made):
             found = getattr_static(kind, field.name, None)

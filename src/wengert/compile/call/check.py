@@ -121,7 +121,9 @@ def parts(module: Module) -> Expecting:
 
         def put_held(found: str) -> None:
             code.store(code.some(found), code.at("%args", code.add(first, number)))
-            code.call("Py_DecRef", found)  # where it was found it still is
+            is_new = code.equal(code.load(found, _COUNT, "i32"), 1, "i32")
+            code.call("Py_DecRef", found)  # where it was found it still is, unless it was made
+            code.expect(is_new, False)
 
         def attribute() -> None:
             code.same(code.load(holder, objects.TYPE), code.field(record, "length", "ptr", PART))
