@@ -13,7 +13,10 @@ import wengert
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
+from wengert.compile.kernels.product import Product
+from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native import translate
+from wengert.passes.pipeline import optimise
 
 pytestmark = pytest.mark.usefixtures("any_processor")
 
@@ -171,6 +174,17 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
         found.append(shared_and_whole(graph, [x, y], monkeypatch))
     for other in found[1:]:
         same_bits(other, found[0])
+
+
+@pytest.mark.parametrize("shape", [(100, 16), (600, 64), (100, 300)])
+def test_copies_fit_on_the_stack_of_a_thread(shape):
+    rows, columns = shape
+    x, y = np.empty((20000, rows), np.float32), np.empty((20000, columns), np.float32)
+    graph = graph_of(lambda x, y: F.matmul(F.permute_dims(x, (1, 0)), y), x, y)
+    phases = prepare(optimise(graph), {}, Machine(64, 32, True, True)).phases
+    kernels = [kernel for phase in phases for chain in phase for _, kernel in chain.kernels]
+    (size,) = [panels.Layout(k).size for k in kernels if isinstance(k, Product) and k.panels]
+    assert size <= 2 * panels.STRIP + panels.SUMS < 1 << 20
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 STRIP = 3 << 17
 """Bytes of the panels that are used together: they stay in the second cache, whence tiles read
-them."""
+them. Panels, a copied row of tiles, and sums are on the stack, which may have no more than 1 MiB in
+threads: a row takes no more bytes than panels do."""
 
 SUMS = 1 << 16
 """Most bytes of the sums that are kept aside."""
@@ -75,6 +76,8 @@ def strip(kernel: Product) -> int:
     parts = kernel.tiling.vectors.parts
     if kernel.shape[-2] < 2 * CHUNK:
         parts = -(-parts // 2)
+    if _terms(kernel) < kernel.inner[0]:
+        return 1
     fitting = STRIP // (kernel.inner[0] * _width(kernel) * kernel.x.dtype.itemsize)
     return max(1, min(fitting, parts))
 
@@ -83,6 +86,18 @@ def _width(kernel: Product) -> int:
     """Return the most columns of a tile."""
     _, _, vectors = next(kernel.tiling.vectors.runs())
     return vectors * kernel.tiling.lanes
+
+
+def _height(kernel: Product) -> int:
+    """Return the most rows of a tile, in whole vectors."""
+    _, _, rows = next(kernel.tiling.rows.runs())
+    return -(-rows // kernel.tiling.lanes) * kernel.tiling.lanes
+
+
+def _terms(kernel: Product) -> int:
+    """Return the most terms of a panel, and of a row of tiles if that is copied, too."""
+    widest = max(_width(kernel), _height(kernel) if worth_packing(kernel) else 0)
+    return min(kernel.inner[0], STRIP // (widest * kernel.x.dtype.itemsize))
 
 
 class Layout:
@@ -105,11 +120,10 @@ class Layout:
     """
 
     def __init__(self, kernel: Product) -> None:
-        rows, lanes, itemsize = kernel.tiling.rows, kernel.tiling.lanes, kernel.x.dtype.itemsize
+        rows, itemsize = kernel.tiling.rows, kernel.x.dtype.itemsize
         (terms,) = kernel.inner
-        self.width = _width(kernel)
-        self.height = -(-(rows.size + (rows.longer > 0)) // lanes) * lanes
-        self.terms = min(terms, STRIP // (self.width * itemsize))
+        self.width, self.height = _width(kernel), _height(kernel)
+        self.terms = _terms(kernel)
         self.panel = self.terms * self.width * itemsize
         self.tile = (rows.size + (rows.longer > 0)) * self.width * itemsize
         self.tiles = min(rows.parts, SUMS // self.tile)
