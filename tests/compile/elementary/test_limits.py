@@ -23,6 +23,7 @@ LIMITS = {
 }
 
 
+@pytest.mark.usefixtures("every_processor")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("width", [1, 16])
 @pytest.mark.parametrize("name", LIMITS)

@@ -43,7 +43,7 @@ def _reduced(e: Lanes, x: Lane, first: int) -> tuple[Lane, Lane, Lane]:
     after = e.fma(whole, -small, before)
     r = multiples(e, after, tuple(parts), whole)
     lost = e.fma(whole, -small, e.sub(before, after))
-    rest = e.where(e.compare(">", e.absolute(r), _ROUNDED), lost, 0)
+    rest = e.where(e.compare(">", e.absolute(r), _ROUNDED), lost, -0.0)  # keeps the sign of r
     return r, rest, total
 
 
