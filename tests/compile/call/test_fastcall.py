@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +24,8 @@ from tests.compile.call.quick import (
     slow_calls,
     warm,
 )
+from wengert.compile.call import fastcall
+from wengert.compile.function import CompiledFunction
 
 pytestmark = needs_fast_calls
 
@@ -385,3 +388,17 @@ def test_a_child_process_goes_on_alone():
     expected = float(os.read(read, 100))
     assert training.step(X, Y).item() == expected
     assert is_fast(training.step, X, Y)
+
+
+def test_threads_that_make_the_first_fast_calls_share_one_code(monkeypatch):
+    both, load = threading.Barrier(2, timeout=30), fastcall._loaded
+
+    def loaded(*given):
+        both.wait()
+        return load(*given)
+
+    monkeypatch.setattr(fastcall, "_codes", {})
+    monkeypatch.setattr(fastcall, "_loaded", loaded)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(fastcall._code, [CompiledFunction] * 2)
+    assert one is other

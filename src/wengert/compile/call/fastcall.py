@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,13 @@ class _Code:
         self.address = self._code.address("call")
 
 
-_code = lru_cache(maxsize=1)(_Code)
+_codes: dict[type, _Code] = {}
+"""What is in use, for ever: callables know the addresses."""
+
+
+def _code(kind: type) -> _Code:
+    """Return the code for a class: one, even if several threads ask for it first."""
+    return _codes.get(kind) or _codes.setdefault(kind, _Code(kind))
 
 
 def _loaded(slots: objects.Slots, instance: int) -> Code:
