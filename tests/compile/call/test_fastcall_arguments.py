@@ -80,6 +80,7 @@ def test_something_else_in_place_of_a_float(x):
         assert found == x if isinstance(x, str) else found.tolist() == (X * x).tolist()
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
 def test_arrays_are_arguments_too_and_may_change_their_shape():
     compiled = wg.compile(lambda x: wg.sum(x, axis=0))
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
