@@ -271,22 +271,27 @@ def test_one_function_called_by_three_threads_is_right(case):
     assert outcomes == [True] * 150
 
 
-def test_trial_calls_choose_all_helpers_or_none_and_change_no_bit(case, monkeypatch):
+@pytest.mark.parametrize(("long", "trials"), [(1 << 62, 128), (0, 16)])
+def test_trial_calls_choose_all_helpers_or_none_and_change_no_bit(case, long, trials, monkeypatch):
     graph, inputs, wanted = case
     monkeypatch.setattr(executable_module, "available", lambda: 3)
+    monkeypatch.setattr(tuning, "LONG", (long,) * 3)
+    monkeypatch.setenv("WENGERT_CACHE", "0")  # whose key knows nothing of that
     executable = compile_graph(graph, {}, None)
     assert executable.threads == 3
-    left = executable._control[layout.LEFT // 8 :]
-    seen = set()
-    for number in range(tuning.TRIALS):
-        if left[0] == tuning.NEVER:  # a machine on which this takes no time
-            return
-        assert left[0] == number - tuning.TRIALS
+    left, halvings = (executable._control[at // 8 :] for at in (layout.LEFT, layout.HALVINGS))
+    seen, number = set(), 0
+    while left[0] < 0:
+        assert left[0] == number - (tuning.TRIALS >> halvings[0])
         same_bits(run(executable, graph, inputs), wanted)
-        seen.add((number // tuning.BLOCK % 2, int(executable._wanted[0])))
+        seen.add((number // (tuning.BLOCK >> halvings[0]) % 2, int(executable._wanted[0])))
+        number += 1
+    if left[0] == tuning.NEVER:  # a machine on which this takes no time
+        return
+    assert number == trials
     assert seen - {(1, 0)} == {(0, 0), (1, 2)}  # the last call leaves what was chosen
     assert executable._wanted[0] in {0, 2}
-    assert 0 < left[0] < tuning.NEVER
+    assert halvings[0] == 0
 
 
 def test_trials_come_again(case):

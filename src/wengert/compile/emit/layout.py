@@ -6,6 +6,7 @@ Byte offsets of 64-bit words. Words that different threads write stand in cache 
   trial calls are (see `tuning`).
 * SPENT: the nanoseconds that trial calls took on one thread, and after it on all.
 * QUICKEST: the nanoseconds of the quickest trial call.
+* HALVINGS: how often trials are halved, since calls are long.
 * MOST: how many helping threads there may be.
 * ORIGIN: the value of TICKET at which the call under way began.
 * WANTED: how many helping threads take part in the call under way.
@@ -21,6 +22,7 @@ LEFT = 0
 SPENT = 8
 QUICKEST = 24
 MOST = 32
+HALVINGS = 40
 ORIGIN = 64
 WANTED = 72
 TICKET = 128

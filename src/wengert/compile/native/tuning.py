@@ -4,7 +4,7 @@ Whether two threads are quicker than one depends on the machine and on what else
 some, the processors are so far apart that a step of a hundred microseconds takes longer on two. So
 now and then some calls are trials: blocks of calls on one thread, and of calls on all, take turns,
 and are timed. The calls after that take what was quicker. Steps of a few microseconds are left
-alone for good. No result depends on any of this.
+alone for good; the longer calls are, the fewer are trials. No result depends on any of this.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ BLOCK = 16
 
 TRIALS = 8 * BLOCK
 """Trial calls in a row."""
+
+LONG = 100_000, 400_000, 1_600_000
+"""Nanoseconds of a call from each of which on there are half as many trials, in shorter blocks."""
 
 SHORT = 10_000
 """Nanoseconds of a call, on one thread, that are not shared."""
@@ -44,13 +47,14 @@ def add_tuning(module: Module) -> None:
         "wanted": layout.WANTED,
         "block": BLOCK,
         "half": BLOCK // 2,
-        "within": BLOCK - 1,
         "trials": TRIALS,
         "short": SHORT * (BLOCK // 2),
         "again": AGAIN * (TRIALS // 4),
+        "halvings": layout.HALVINGS,
         "never": NEVER,
     }
     module.add_text("tuned", _TUNED.format(**numbers))
+    numbers |= {f"long{place}": least for place, least in enumerate(LONG)}
     module.add_text("learn", _LEARN.format(**numbers))
 
 
@@ -81,7 +85,11 @@ plain:
   call void @go(ptr %control)
   ret void
 try:
-  %number = add i64 %left, {trials}
+  %halvings_at = getelementptr i8, ptr %control, i64 {halvings}
+  %halvings = load i64, ptr %halvings_at
+  %trials = lshr i64 {trials}, %halvings
+  %block = lshr i64 {block}, %halvings
+  %number = add i64 %left, %trials
   %first = icmp eq i64 %number, 0
   br i1 %first, label %clear, label %choose
 clear:
@@ -91,7 +99,7 @@ clear:
   store i64 {never}, ptr %quickest
   br label %choose
 choose:
-  %blocks = udiv i64 %number, {block}
+  %blocks = udiv i64 %number, %block
   %shared = and i64 %blocks, 1
   %cell2 = getelementptr i8, ptr %control, i64 {most}
   %most = load i64, ptr %cell2
@@ -112,10 +120,29 @@ entry:
   %one = getelementptr i8, ptr %control, i64 {spent}
   %all = getelementptr i64, ptr %one, i64 1
   %following = add i64 %number, 1
-  %more = sub i64 %following, {trials}
+  %halvings_at = getelementptr i8, ptr %control, i64 {halvings}
+  %second = icmp eq i64 %number, 1
+  br i1 %second, label %measure, label %go
+measure:
+  %long0 = icmp sge i64 %spent, {long0}
+  %long1 = icmp sge i64 %spent, {long1}
+  %long2 = icmp sge i64 %spent, {long2}
+  %half0 = zext i1 %long0 to i64
+  %half1 = zext i1 %long1 to i64
+  %half2 = zext i1 %long2 to i64
+  %halves = add i64 %half0, %half1
+  %found = add i64 %halves, %half2
+  store i64 %found, ptr %halvings_at
+  br label %go
+go:
+  %halvings = load i64, ptr %halvings_at
+  %trials = lshr i64 {trials}, %halvings
+  %block = lshr i64 {block}, %halvings
+  %half = lshr i64 {half}, %halvings
+  %more = sub i64 %following, %trials
   store i64 %more, ptr %left
-  %within = and i64 %number, {within}
-  %counted = icmp sge i64 %within, {half}
+  %within = urem i64 %number, %block
+  %counted = icmp uge i64 %within, %half
   br i1 %counted, label %count, label %look
 count:
   %quickest = getelementptr i8, ptr %control, i64 {quickest}
@@ -132,7 +159,7 @@ count:
 look:
   %alone = load i64, ptr %one
   %together = load i64, ptr %all
-  %first = icmp eq i64 %following, {block}
+  %first = icmp eq i64 %following, %block
   %little = icmp slt i64 %alone, {short}
   %give = and i1 %first, %little
   br i1 %give, label %leave, label %ask
@@ -140,7 +167,7 @@ leave:
   store i64 {never}, ptr %left
   ret void
 ask:
-  %over = icmp eq i64 %following, {trials}
+  %over = icmp eq i64 %following, %trials
   br i1 %over, label %decide, label %end
 decide:
   %mine = mul i64 %together, 20
@@ -153,8 +180,10 @@ decide:
   store atomic i64 %chosen, ptr %wanted release, align 8
   %least = call i64 @llvm.smin.i64(i64 %alone, i64 %together)
   %divisor = add i64 %least, 1
-  %calls = udiv i64 {again}, %divisor
+  %again = lshr i64 {again}, %halvings
+  %calls = udiv i64 %again, %divisor
   store i64 %calls, ptr %left
+  store i64 0, ptr %halvings_at
   ret void
 end:
   ret void
