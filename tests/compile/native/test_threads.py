@@ -382,3 +382,21 @@ def stepping(model, loss):
         return value
 
     return step
+
+
+def test_a_helper_is_wanted_while_one_is_made(monkeypatch):
+    numbers = []
+
+    class Made:
+        """Stands for a helper, while which is made something is freed that calls a function."""
+
+        idle = False
+
+        def __init__(self, number):
+            numbers.append(number)
+            pool.summon(None, 2)
+
+    monkeypatch.setattr(pool, "_helpers", [])
+    monkeypatch.setattr(pool, "_Helper", Made)
+    pool.summon(None, 2)
+    assert numbers == [1, 2]

@@ -84,11 +84,17 @@ def register(executable: Executable) -> None:
 
 
 def summon(executable: Executable, count: int) -> None:
-    """Hand `executable` to those of the first `count` helpers that have nothing to do."""
-    if len(_helpers) < count:
-        with _lock:
+    """Hand `executable` to those of the first `count` helpers that have nothing to do.
+
+    Helpers that there are not yet are made, unless somebody makes some: that may be this thread, if
+    it runs what runs when something is freed.
+    """
+    if len(_helpers) < count and _lock.acquire(blocking=False):
+        try:
             while len(_helpers) < count and not _ended:
                 _helpers.append(_Helper(len(_helpers) + 1))
+        finally:
+            _lock.release()
     idle = [helper for helper in _helpers[:count] if helper.idle]
     if idle:
         processors = _others()
