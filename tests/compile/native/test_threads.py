@@ -283,8 +283,9 @@ def test_trial_calls_choose_all_helpers_or_none_and_change_no_bit(case, long, tr
     seen, number = set(), 0
     while left[0] < 0:
         assert left[0] == number - (tuning.TRIALS >> halvings[0])
+        block = tuning.BLOCK >> int(halvings[0])
         same_bits(run(executable, graph, inputs), wanted)
-        seen.add((number // (tuning.BLOCK >> halvings[0]) % 2, int(executable._wanted[0])))
+        seen.add((number // block % 2, int(executable._wanted[0])))
         number += 1
     if left[0] == tuning.NEVER:  # a machine on which this takes no time
         return
