@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-import wengert
 from wengert.compile.disk.lines import Lines
 from wengert.compile.settings import IMPORTED
 from wengert.graph.graph import Graph
@@ -161,7 +160,7 @@ def _primitives() -> Iterator[Primitive]:
 
 @lru_cache(maxsize=1)
 def compiler_digest() -> str | None:
-    """Return a digest of the version, and of the paths, sizes and times of the files that make code.
+    """Return a digest of the version, and of paths, sizes and times of the files that make code.
 
     These decide which compiled modules Python takes for theirs; reading them all takes several
     milliseconds. None if they are not there, or were changed after the package was imported: then
@@ -185,8 +184,9 @@ def _digest_now() -> str | None:
         return None
     if not files or any(status.st_mtime > IMPORTED for _, status in files):
         return None
+    version = sys.modules["wengert"].__version__
     lines = (f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in files)
-    return _digest("\n".join((wengert.__version__, *lines)).encode())
+    return _digest("\n".join((version, *lines)).encode())
 
 
 def _sources(folder: str) -> Iterator[tuple[str, os.stat_result]]:
