@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -41,6 +44,20 @@ def warm(compiled, *args):
         compiled(*args)
     assert is_fast(compiled, *args)
     return compiled
+
+
+def in_threads(work, *arguments):
+    """Run `work` in a thread for each argument, all at once, changing places as often as can be."""
+    threads = [threading.Thread(target=work, args=(argument,)) for argument in arguments]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 class Training:

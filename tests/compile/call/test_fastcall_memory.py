@@ -23,6 +23,7 @@ from tests.compile.call.quick import (
     Training,
     X,
     Y,
+    in_threads,
     is_fast,
     needs_fast_calls,
     warm,
@@ -107,16 +108,7 @@ def test_two_threads_share_one_function():
             if found != [2 * value] * 4:
                 failures.append(found)
 
-    threads = [threading.Thread(target=work, args=(float(i),)) for i in range(2)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(work, 0.0, 1.0)
     assert not failures
 
 

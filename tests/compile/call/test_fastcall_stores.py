@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import weakref
 
 import numpy as np
 import pytest
 
 import wengert as wg
-from tests.compile.call.quick import RTOL, double, is_fast, needs_fast_calls, warm
+from tests.compile.call.quick import RTOL, double, in_threads, is_fast, needs_fast_calls, warm
 
 pytestmark = needs_fast_calls
 
@@ -172,18 +171,9 @@ def test_threads_that_store_take_turns():
     warm(compiled, x)
     before = table["sum"].item()
 
-    def work():
+    def work(_):
         for _ in range(300):
             compiled(x)
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(work, *range(3))
     np.testing.assert_allclose(table["sum"].item(), before + 900, rtol=RTOL)

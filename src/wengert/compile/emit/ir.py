@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -127,6 +127,11 @@ class Function:
     def do(self, instruction: str) -> None:
         """Append an instruction without a value."""
         self._lines.append(f"  {instruction}")
+
+    def invoke(self, name: str, pointers: Iterable[str], *numbers: str | int) -> None:
+        """Append a call of another function of the module, with this one's control block."""
+        given = (*(f"ptr {pointer}" for pointer in pointers), *(f"i64 {n}" for n in numbers))
+        self.do(f"call void @{name}({', '.join(('ptr %control', *given))})")
 
     def once(self, instruction: str) -> str:
         """Return the value of an instruction at the head of the function, made at most once."""

@@ -130,8 +130,7 @@ class Blocks:
         name = turning(function.module, x.dtype, self.lanes)
         source = element_address(function, x, offsets[steps])
         turned = function.element(self.memory, "i8", self.places[x])
-        numbers = f"i64 {steps[-1]}, i64 {rows}, i64 {columns}"
-        function.do(f"call void @{name}(ptr %control, ptr {source}, ptr {turned}, {numbers})")
+        function.invoke(name, (source, turned), steps[-1], rows, columns)
         return turned
 
     def _row_of(self, x: Strided, turned: str, row: Index) -> Lane:

@@ -73,25 +73,22 @@ def strip(kernel: Product) -> int:
 
     There are two strips at least if there are too few rows for two chunks.
     """
+    if _terms(kernel) < kernel.inner[0]:
+        return 1
     parts = kernel.tiling.vectors.parts
     if kernel.shape[-2] < 2 * CHUNK:
         parts = -(-parts // 2)
-    if _terms(kernel) < kernel.inner[0]:
-        return 1
-    fitting = STRIP // (kernel.inner[0] * _width(kernel) * kernel.x.dtype.itemsize)
-    return max(1, min(fitting, parts))
+    return min(parts, STRIP // (kernel.inner[0] * _width(kernel) * kernel.x.dtype.itemsize))
 
 
 def _width(kernel: Product) -> int:
     """Return the most columns of a tile."""
-    _, _, vectors = next(kernel.tiling.vectors.runs())
-    return vectors * kernel.tiling.lanes
+    return kernel.tiling.vectors.most * kernel.tiling.lanes
 
 
 def _height(kernel: Product) -> int:
     """Return the most rows of a tile, in whole vectors."""
-    _, _, rows = next(kernel.tiling.rows.runs())
-    return -(-rows // kernel.tiling.lanes) * kernel.tiling.lanes
+    return -(-kernel.tiling.rows.most // kernel.tiling.lanes) * kernel.tiling.lanes
 
 
 def _terms(kernel: Product) -> int:
@@ -125,7 +122,7 @@ class Layout:
         self.width, self.height = _width(kernel), _height(kernel)
         self.terms = _terms(kernel)
         self.panel = self.terms * self.width * itemsize
-        self.tile = (rows.size + (rows.longer > 0)) * self.width * itemsize
+        self.tile = rows.most * self.width * itemsize
         self.tiles = min(rows.parts, SUMS // self.tile)
         self.sums = self.panel * kernel.strips.step
         self.row = self.sums + (SUMS if self.terms < terms else 0)
@@ -279,6 +276,5 @@ class Block:
         code = Function(self.function.module)
         Map(shape, [Store(made, given)]).emit(code, None)
         known = {given: source, made: target}
-        pointers = [f"ptr {known[array]}" for array in code.arrays]
         name = self.function.module.define(code)
-        self.function.do(f"call void @{name}({', '.join(('ptr %control', *pointers, 'i64 0'))})")
+        self.function.invoke(name, [known[array] for array in code.arrays], 0)

@@ -75,12 +75,11 @@ class Tile:
         self, function: Function, place: Sequence[Index], known: Mapping[Strided, str]
     ) -> None:
         """Emit a call for the tile at a place of the space; `known` are addresses in the tile."""
-        pointers = []
-        for array in self.function.arrays:
-            at = known[array] if array in known else address_at(function, array, place)
-            pointers.append(f"ptr {at}")
-        arguments = ", ".join(("ptr %control", *pointers, "i64 0"))
-        function.do(f"call void @{self.name}({arguments})")
+        pointers = [
+            known[array] if array in known else address_at(function, array, place)
+            for array in self.function.arrays
+        ]
+        function.invoke(self.name, pointers, 0)
 
     def _before(self) -> list[str]:
         """Return the sums of earlier terms."""

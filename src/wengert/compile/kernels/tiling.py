@@ -24,6 +24,11 @@ class Split:
     size: int
     longer: int
 
+    @property
+    def most(self) -> int:
+        """The length of the longest part."""
+        return self.size + (self.longer > 0)
+
     def start(self, part: int) -> int:
         """Return where a part begins."""
         return part * self.size + min(part, self.longer)

@@ -118,18 +118,17 @@ class _Functions:
         if len(calls) > CALLS:
             for i in range(0, len(calls), CALLS):
                 name = self._caller(calls[i : i + CALLS])
-                caller.do(f"call void @{name}(ptr %control, i64 %chunk)")
+                caller.invoke(name, (), "%chunk")
             return self._module.define(caller)
         for call in calls:
             may_have_failed = bool(self._module.failures)
             name, arrays = self._function(call.kernel, call.chunk)
-            pointers = [f"ptr {_moved(caller, array, call)}" for array in arrays]
-            arguments = ", ".join(("ptr %control", *pointers, "i64 %chunk"))
-            made = f"call void @{name}({arguments})"
+            pointers = [_moved(caller, array, call) for array in arrays]
+            make = partial(caller.invoke, name, pointers, "%chunk")
             if may_have_failed:
-                caller.when(_all_well(caller), partial(caller.do, made))
+                caller.when(_all_well(caller), make)
             else:
-                caller.do(made)
+                make()
         return self._module.define(caller)
 
 
