@@ -20,7 +20,7 @@ def test_prediction_and_training_are_shown_for_every_optimiser(capsys):
     assert plan("--net", "8-16-4", "--batch", "10") == 0
     title, heads, *rows = capsys.readouterr().out.splitlines()
     assert title == "8-16-4 (10)"
-    assert heads.split()[:5] == ["weights", "state", "batch", "arena", "total"]
+    assert heads.split()[:6] == ["weights", "state", "batch", "arena", "scratch", "total"]
     names = [row.split("  ")[0].strip() for row in rows]
     assert names == ["prediction", "training, sgd", "training, momentum", "training, adam"]
     assert all("848 B" in row for row in rows)  # 8·16 + 16 + 16·4 + 4 numbers of four bytes

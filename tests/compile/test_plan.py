@@ -22,6 +22,7 @@ def test_the_arena_is_what_is_allocated(program):
     plan = make_plan(graph, aliases)
     executable = compile_graph(graph, aliases)
     assert plan.arena_bytes == executable.arena_bytes == executable._arena.nbytes
+    assert plan.scratch_bytes * executable.threads == executable._scratch.nbytes
     for buffer in plan.buffers:
         assert buffer.offset + buffer.nbytes <= plan.arena_bytes
         assert 0 <= buffer.first <= buffer.last < len(plan.kernels)
@@ -38,6 +39,7 @@ def test_counts_of_a_product_with_its_epilogue():
     assert product.bytes_written == 7 * 6 * 8
     assert plan.input_bytes == x.nbytes + w.nbytes + b.nbytes
     assert plan.output_bytes == 7 * 6 * 8
+    assert plan.scratch_bytes == 0
     assert plan.peak_bytes == plan.arena_bytes + plan.input_bytes + plan.output_bytes
     assert plan.flops == sum(kernel.flops for kernel in plan.kernels)
 

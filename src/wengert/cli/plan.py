@@ -25,7 +25,8 @@ weights   the parameters
 state     what the optimiser keeps: nothing for sgd, once the weights for momentum, twice for adam
 batch     one minibatch and its targets
 arena     all intermediate values, in one piece of memory whose size is known beforehand
-total     all that a call needs
+scratch   what each thread needs for itself besides, for copies of large factors of products
+total     all that a call on one thread needs
 
 With --optimizer only that one is shown. Nothing is run: the sizes follow from the compiled code,
 and are what will be allocated.
@@ -58,7 +59,7 @@ def plan(
             use = training_memory(replace(workload, optimizer=optimizer))
             rows.append(_row(f"training, {optimizer}", use))
         click.echo(replace(workload, optimizer="sgd").title)
-        heads = ("", "weights", "state", "batch", "arena", "total", "kernels", "Mflop")
+        heads = ("", "weights", "state", "batch", "arena", "scratch", "total", "kernels", "Mflop")
         click.echo("\n".join(aligned([heads, *rows])))
         if details:
             click.echo(f"\n{use.plan}")
@@ -67,6 +68,7 @@ def plan(
 def _row(name: str, use: MemoryUse) -> tuple[str, ...]:
     from wengert.compile.plan import in_units
 
-    sizes = (use.parameters, use.state, use.batch, use.plan.arena_bytes, use.total)
+    temporary = use.plan.arena_bytes, use.plan.scratch_bytes
+    sizes = (use.parameters, use.state, use.batch, *temporary, use.total)
     counts = str(len(use.plan.kernels)), f"{use.plan.flops / 1e6:.3g}"
     return (name, *map(in_units, sizes), *counts)

@@ -82,6 +82,8 @@ class Plan(NamedTuple):
         The function.
     arena_bytes : int
         The memory for all intermediate values: exactly what is allocated.
+    scratch_bytes : int
+        The memory that each thread needs besides while it works, for copies of factors: exactly.
     input_bytes, output_bytes, constant_bytes : int
         The arrays read, the arrays returned that do not take over an input's memory, and constants.
     kernels : tuple of KernelPlan
@@ -96,6 +98,7 @@ class Plan(NamedTuple):
 
     name: str
     arena_bytes: int
+    scratch_bytes: int
     input_bytes: int
     output_bytes: int
     constant_bytes: int
@@ -106,8 +109,9 @@ class Plan(NamedTuple):
 
     @property
     def peak_bytes(self) -> int:
-        """All memory of a call: arena, inputs, outputs and constants."""
-        return self.arena_bytes + self.input_bytes + self.output_bytes + self.constant_bytes
+        """All memory of a call on one thread: arena, scratch, inputs, outputs and constants."""
+        own = self.arena_bytes + self.scratch_bytes
+        return own + self.input_bytes + self.output_bytes + self.constant_bytes
 
     @property
     def flops(self) -> int:
@@ -119,7 +123,8 @@ class Plan(NamedTuple):
         head = (
             f"{self.name}: {len(self.kernels)} kernels, {self.phases} phases, "
             f"{self.flops / 1e6:.3g} Mflop; "
-            f"arena {in_units(self.arena_bytes)}, inputs {in_units(self.input_bytes)}, "
+            f"arena {in_units(self.arena_bytes)}, scratch {in_units(self.scratch_bytes)} a thread, "
+            f"inputs {in_units(self.input_bytes)}, "
             f"outputs {in_units(self.output_bytes)}, constants {in_units(self.constant_bytes)}"
         )
         kernels = [("", "kernel", "shape", "kflop", "reads", "writes", "operations")]
@@ -177,6 +182,7 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
     return Plan(
         graph.name,
         program.arena_bytes,
+        module.scratch,
         sum(v.aval.nbytes for v in graph.inputs),
         sum(v.aval.nbytes for v in new),
         sum(constant.nbytes for constant in program.constants),

@@ -72,6 +72,8 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
             choose(panels, "FEW", 1, 16)
             choose(panels, "FAR", 0, 1000)
             choose(panels, "STRIP", 512, 4096, 1 << 17)
+            choose(panels, "WIDE_STRIP", 512, 1 << 22)
+            choose(panels, "PAGE", 16, 4096)
             choose(panels, "CHUNK", 1, 16, 512)
             patch.setattr(product, "CHUNK", panels.CHUNK)
             choose(panels, "SUMS", 1 << 13, 1 << 16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,9 @@ import wengert
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
-from wengert.compile.kernels.product import Product
-from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native import translate
-from wengert.passes.pipeline import optimise
+from wengert.compile.native.executable import compile_graph
+from wengert.compile.plan import make_plan
 
 pytestmark = pytest.mark.usefixtures("any_processor")
 
@@ -164,10 +164,12 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
         (1, 1 << 20, 20),  # by several chunks of rows
         (1, 4096, 20),  # in blocks of terms, with sums that are kept aside
     ):
+        monkeypatch.setattr(panels, "PAGE", 1 << 20 if strip else 16)  # tiles of any or of few rows
         monkeypatch.setattr(panels, "ROWS", least)
         monkeypatch.setattr(panels, "FEW", least)
         monkeypatch.setattr(panels, "FAR", 0)
         monkeypatch.setattr(panels, "STRIP", strip)
+        monkeypatch.setattr(panels, "WIDE_STRIP", strip)
         monkeypatch.setattr(panels, "CHUNK", chunk)
         monkeypatch.setattr(panels, "SUMS", 1 << 15)
         monkeypatch.setattr(product, "CHUNK", chunk)
@@ -176,15 +178,30 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
         same_bits(other, found[0])
 
 
-@pytest.mark.parametrize("shape", [(100, 16), (600, 64), (100, 300)])
-def test_copies_fit_on_the_stack_of_a_thread(shape):
-    rows, columns = shape
-    x, y = np.empty((20000, rows), np.float32), np.empty((20000, columns), np.float32)
+@pytest.mark.parametrize(
+    "shape", [(20000, 100, 16), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)]
+)
+def test_copies_take_little_memory(shape):
+    terms, rows, columns = shape
+    x, y = np.empty((terms, rows), np.float32), np.empty((terms, columns), np.float32)
     graph = graph_of(lambda x, y: F.matmul(F.permute_dims(x, (1, 0)), y), x, y)
-    phases = prepare(optimise(graph), {}, Machine(64, 32, True, True)).phases
-    kernels = [kernel for phase in phases for chain in phase for _, kernel in chain.kernels]
-    (size,) = [panels.Layout(k).size for k in kernels if isinstance(k, Product) and k.panels]
-    assert size <= 2 * panels.STRIP + panels.SUMS < 1 << 20
+    plan = make_plan(graph, {})
+    assert 0 < plan.scratch_bytes <= min(1.1 * y.nbytes, panels.WIDE_STRIP) + panels.STRIP
+
+
+def test_large_products_run_in_threads_with_small_stacks():
+    x, y = np.ones((600, 600), np.float32), np.ones((600, 600), np.float32)
+    graph = graph_of(lambda x, y: F.contract("ji,kj->ik", x, y), x, y)
+    executable, z = compile_graph(graph, {}), np.empty((600, 600), np.float32)
+    before = threading.stack_size(1 << 17)
+    try:
+        thread = threading.Thread(target=executable, args=([x, y], [z]))
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    assert executable.scratch_bytes > 1 << 17
+    assert np.all(z == 600)
 
 
 @pytest.mark.parametrize(

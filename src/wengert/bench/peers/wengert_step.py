@@ -106,10 +106,11 @@ def _memory(function: Any) -> dict[str, int]:
     """Return the size of the newest native function's inputs, of its arena, and of its results."""
     entry = next(reversed([e for entries in function._entries.values() for e in entries]))
     graph, taken = entry.graph, set(entry.donors)
+    run = entry.run
     results = [v for place, v in enumerate(graph.outputs) if place not in taken]
     return {
         "arguments": sum(v.aval.nbytes for v in graph.inputs),
-        "temporaries": entry.run.arena_bytes,
+        "temporaries": run.arena_bytes + run.threads * run.scratch_bytes,
         "outputs": sum(v.aval.nbytes for v in results),
     }
 

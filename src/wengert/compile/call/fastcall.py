@@ -90,7 +90,7 @@ def _loaded(slots: objects.Slots, instance: int) -> Code:
 
     code = MachineCode(call_code(machine(), slots, instance).text())
     if folder and source and compiler_unchanged():
-        folder.save(key, Record(code.object_code, (), (), 0, False))
+        folder.save(key, Record(code.object_code, (), (), 0, 0, False))
     return code
 
 

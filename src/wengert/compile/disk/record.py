@@ -39,6 +39,8 @@ class Record(NamedTuple):
         graph, or an array that the compiler made.
     arena_bytes : int
         The size of the arena.
+    scratch_bytes : int
+        What each thread needs for itself besides.
     parallel : bool
         Whether several threads can share a call.
     """
@@ -47,6 +49,7 @@ class Record(NamedTuple):
     failures: tuple[tuple[type[Exception], str], ...]
     constants: tuple[int | Array, ...]
     arena_bytes: int
+    scratch_bytes: int
     parallel: bool
 
 
@@ -67,6 +70,7 @@ def pack(record: Record, key: str) -> bytes | None:
         "failures": [[error.__name__, message] for error, message in record.failures],
         "constants": constants,
         "arena_bytes": record.arena_bytes,
+        "scratch_bytes": record.scratch_bytes,
         "parallel": record.parallel,
         "parts": [len(part) for part in parts],
     }
@@ -105,7 +109,8 @@ def _record(head: dict[str, Any], parts: Sequence[bytes]) -> Record:
         for constant in head["constants"]
     )
     failures = tuple((_error(name), message) for name, message in head["failures"])
-    return Record(code, failures, constants, head["arena_bytes"], head["parallel"])
+    sizes = head["arena_bytes"], head["scratch_bytes"]
+    return Record(code, failures, constants, *sizes, head["parallel"])
 
 
 def _error(name: str) -> Any:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from wengert.graph.dtypes import INT64, DType, Scalar
 
 Shape: TypeAlias = tuple[int, ...]
@@ -146,6 +148,10 @@ def counter(shape: Sequence[int], axis: int) -> Strided:
 def immediate(value: Scalar, dtype: DType) -> Strided:
     """Return a number as an array without axes."""
     return Strided(Immediate(value), dtype, (), ())
+
+
+SCRATCH = dense(Buffer(0), (0,), np.dtype(np.uint8))
+"""What belongs to a thread while it runs a chunk: `Function.scratch` says how much is needed."""
 
 
 def coalesce(shape: Shape, strides: Sequence[Shape]) -> tuple[Shape, list[Shape]]:

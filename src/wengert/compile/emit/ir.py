@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from wengert.compile.emit.arrays import SCRATCH
+from wengert.compile.emit.layout import ALIGNMENT
+
 if TYPE_CHECKING:
     from wengert.compile.emit.arrays import Strided
     from wengert.compile.emit.machine import Machine
@@ -25,6 +28,8 @@ class Module:
         What the code is for.
     failures : list of (type, str)
         What a call can fail with; the error code is the place in this list, counted from 1.
+    scratch : int
+        The bytes that each thread needs for itself: whole lines of the cache.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -34,6 +39,7 @@ class Module:
         self._functions: dict[str, str] = {}
         self._attributes = ""
         self.failures: list[tuple[type[Exception], str]] = []
+        self.scratch = 0
 
     def declare(self, name: str, result: str, parameters: Sequence[str]) -> str:
         """Declare an external function or intrinsic and return its name, ``@name``."""
@@ -112,6 +118,15 @@ class Function:
             self._pointers[key] = f"%a{len(self.arrays)}"
             self.arrays.append(array)
         return self._pointers[key]
+
+    def scratch(self, nbytes: int) -> str:
+        """Return the address of memory that nobody else uses until the function returns.
+
+        It begins with a cache line. Functions that this one calls may use it as their own.
+        """
+        whole = -(-nbytes // ALIGNMENT) * ALIGNMENT
+        self.module.scratch = max(self.module.scratch, whole)
+        return self.pointer(SCRATCH)
 
     def fresh(self) -> str:
         """Return a new name for a value."""

@@ -15,6 +15,7 @@ Byte offsets of 64-bit words. Words that different threads write stand in cache 
 * HELPERS: how many helping threads are inside.
 * ERROR: the failure of the call, 0 if none.
 * ARENA: the address of the arena.
+* SCRATCH, SHARE: the address of the memory that threads have for themselves, and the bytes of each.
 * TABLE: the addresses of inputs, outputs and constants, from here on.
 """
 
@@ -30,7 +31,9 @@ DONE = 192
 HELPERS = 256
 ERROR = 320
 ARENA = 328
-TABLE = 336
+SCRATCH = 336
+SHARE = 344
+TABLE = 352
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the longest vector. Of the control block and of each buffer."""

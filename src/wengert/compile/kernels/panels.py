@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 STRIP = 3 << 17
 """Bytes of the panels that are used together: they stay in the second cache, whence tiles read
-them. Panels, a copied row of tiles, and sums are on the stack, which may have no more than 1 MiB in
-threads: a row takes no more bytes than panels do."""
+them."""
+
+WIDE_STRIP = 1 << 22
+"""The same where rows of tiles are packed: to copy a row of tiles once more takes longer than to
+fetch panels from farther away."""
 
 SUMS = 1 << 16
 """Most bytes of the sums that are kept aside."""
@@ -43,6 +46,9 @@ FEW = 16
 
 CHUNK = 512
 """The fewest rows for which a chunk copies panels of its own, that others copy, too."""
+
+PAGE = 4096
+"""Bytes: what is multiples of it apart is in the same places of the nearest cache."""
 
 FAR = 1 << 20
 """Bytes over which a factor must reach to be read from far away again and again."""
@@ -64,6 +70,13 @@ def worth_packing(kernel: Product) -> bool:
     return kernel.x.strides[-1] != 1 and _reach(kernel, kernel.x) >= FAR
 
 
+def crowded(kernel: Product) -> bool:
+    """Tell whether the rows of the first factor compete for the same places of the cache."""
+    step = kernel.x.strides[len(kernel.shape) - 2] * kernel.x.dtype.itemsize
+    along = len(kernel.inner) == 1 and kernel.x.strides[-1] == 1
+    return along and step != 0 and step % PAGE == 0
+
+
 def _reach(kernel: Product, factor: Strided) -> int:
     return kernel.inner[0] * abs(factor.strides[-1]) * factor.dtype.itemsize
 
@@ -71,14 +84,17 @@ def _reach(kernel: Product, factor: Strided) -> int:
 def strip(kernel: Product) -> int:
     """Return how many parts of the columns are worked on together.
 
-    There are two strips at least if there are too few rows for two chunks.
+    If there are too few rows for two chunks, threads share the strips: they are of even number.
     """
     if _terms(kernel) < kernel.inner[0]:
         return 1
     parts = kernel.tiling.vectors.parts
+    panel = kernel.inner[0] * _width(kernel) * kernel.x.dtype.itemsize
+    most = max(1, (WIDE_STRIP if worth_packing(kernel) else STRIP) // panel)
+    strips = -(-parts // most)
     if kernel.shape[-2] < 2 * CHUNK:
-        parts = -(-parts // 2)
-    return min(parts, STRIP // (kernel.inner[0] * _width(kernel) * kernel.x.dtype.itemsize))
+        strips += strips % 2
+    return -(-parts // strips)
 
 
 def _width(kernel: Product) -> int:
@@ -138,7 +154,7 @@ class Panels:
         self.function = function
         self.where = where
         self.layout = Layout(kernel)
-        self.scratch = function.once(f"alloca [{self.layout.size} x i8], align 64")
+        self.scratch = function.scratch(self.layout.size)
 
     def emit(self) -> None:
         """Emit the tiles in groups whose sums can be kept aside."""

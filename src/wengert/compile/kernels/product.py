@@ -17,9 +17,9 @@ from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
 from wengert.compile.kernels.nodes import Result
-from wengert.compile.kernels.panels import CHUNK, Panels, strip, worth_panels
+from wengert.compile.kernels.panels import CHUNK, Panels, crowded, strip, worth_panels
 from wengert.compile.kernels.regions import Plain, Region
-from wengert.compile.kernels.tiling import Tiling, tile
+from wengert.compile.kernels.tiling import MOST_ROWS, UNCROWDED, Tiling, tile
 
 
 class Product(Kernel):
@@ -86,7 +86,8 @@ class Product(Kernel):
     @property
     def tiling(self) -> Tiling:
         """How it is cut into tiles."""
-        return tile(self.machine, self.x.dtype, *self.shape[-2:])
+        most = UNCROWDED if crowded(self) else MOST_ROWS
+        return tile(self.machine, self.x.dtype, *self.shape[-2:], most)
 
     @property
     def panels(self) -> bool:
@@ -109,7 +110,7 @@ class Product(Kernel):
         """The groups of tiles of rows, for products that have too few columns to be shared."""
         rows = self.tiling.rows.parts
         columns = math.prod(self.shape[:-2]) * self.strips.chunks
-        most = rows * self.tiling.rows.size // CHUNK if self.panels else rows
+        most = self.shape[-2] // CHUNK if self.panels else rows
         wanted = min(most, -(-cut(rows * columns, self.work).chunks // max(1, columns)))
         return Grid(rows, -(-rows // max(1, wanted)))
 

@@ -66,9 +66,22 @@ class Tiling:
     lanes: int
 
 
+MOST_ROWS = 24
+"""The most rows of a tile."""
+
+UNCROWDED = 7
+"""The most rows of a tile whose rows are multiples of a page apart. Where all of them are in the
+nearest cache, they are in the same few places of it, which are 8 in some processors, 12 in others;
+one is for what else passes through."""
+
+
 @lru_cache(maxsize=1024)
-def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
+def tile(
+    machine: Machine, dtype: DType, rows: int, columns: int, most_rows: int = MOST_ROWS
+) -> Tiling:
     """Return the tiling of `rows` by `columns` elements that takes the fewest cycles.
+
+    No tile has more than `most_rows` rows.
 
     A tile of r rows and v vectors takes, for each term, r v multiply-adds and r + v loads; a
     processor does about two of each in a cycle, and a multiply-add lasts four.
@@ -79,7 +92,7 @@ def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
     best: tuple[float, Tiling] | None = None
     for v in range(1, min(vectors, _MOST_VECTORS) + 1):
         spare = 1 if machine.fma else 2
-        most = min((machine.registers - v - spare) // v, _MOST_ROWS)
+        most = min((machine.registers - v - spare) // v, most_rows)
         for r in range(1, min(most, max(rows, 1)) + 1):
             tiling = Tiling(split(rows, r), split(vectors, v), lanes)
             shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
@@ -91,7 +104,6 @@ def tile(machine: Machine, dtype: DType, rows: int, columns: int) -> Tiling:
 
 
 _MOST_VECTORS = 4
-_MOST_ROWS = 24
 _LATENCY = 4.0
 _OVERHEAD = 0.25
 _CODE, _SMALL_CODE = 0.01, 0.03

@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from wengert.compile.emit.arrays import Buffer, Strided
+from wengert.compile.emit.arrays import SCRATCH, Buffer, Strided
 from wengert.compile.emit.ir import Function, Module
 from wengert.compile.emit.layout import ARENA, ERROR, TABLE
 from wengert.compile.emit.machine import Machine
@@ -78,7 +78,7 @@ class _Functions:
 
     def __init__(self, module: Module) -> None:
         self._module = module
-        self._known: dict[Hashable, tuple[str, list[int]]] = {}
+        self._known: dict[Hashable, tuple[str, list[int | None]]] = {}
 
     def rows(self, chain: Chain, phase: int) -> Iterator[Row]:
         """Yield the work of a chain."""
@@ -103,22 +103,24 @@ class _Functions:
         if key not in self._known:
             function = Function(self._module)
             kernel.emit(function, chunk)
-            numbers = [signature.number(array) for array in function.arrays]
+            numbers = [None if x is SCRATCH else signature.number(x) for x in function.arrays]
             self._known[key] = self._module.define(function), numbers
         name, numbers = self._known[key]
-        return name, [signature.arrays[number] for number in numbers]
+        return name, [SCRATCH if n is None else signature.arrays[n] for n in numbers]
 
     def _caller(self, calls: Sequence[_Call]) -> str:
         """Return the name of a function that makes `calls`, one after the other.
 
         After a failure it makes none: what depends on what failed must not reach anybody's arrays.
+        All such functions have the same parameters.
         """
         caller = Function(self._module)
         caller.hasty = True
+        scratch = caller.pointer(SCRATCH)
         if len(calls) > CALLS:
             for i in range(0, len(calls), CALLS):
                 name = self._caller(calls[i : i + CALLS])
-                caller.invoke(name, (), "%chunk")
+                caller.invoke(name, [scratch], "%chunk")
             return self._module.define(caller)
         for call in calls:
             may_have_failed = bool(self._module.failures)
@@ -148,6 +150,8 @@ def _narrowed(chain: Chain, start: int, step: int, length: int) -> Iterator[_Cal
 
 def _moved(function: Function, array: Strided, call: _Call) -> str:
     """Return the address of the first element of an array in the chunk at hand."""
+    if array is SCRATCH:
+        return function.pointer(array)
     move = call.moves.get(place_of(array), 0)
     address = _address(function, array, call.start * move)
     if not move or not call.step:

@@ -86,6 +86,7 @@ def _native(graph: Graph, lines: Lines, record: Record, code: Code, threads: int
             for x in record.constants
         ),
         record.arena_bytes,
+        record.scratch_bytes,
         (threads or available()) if record.parallel else 1,
         threads is None,
     )
@@ -118,6 +119,8 @@ class Native(NamedTuple):
         What stands in the table after inputs and outputs.
     arena_bytes : int
         The size of the arena.
+    scratch_bytes : int
+        What each thread needs for itself besides.
     threads : int
         How many threads a call may use.
     tuned : bool
@@ -128,6 +131,7 @@ class Native(NamedTuple):
     failures: tuple[tuple[type[Exception], str], ...]
     constants: tuple[Array, ...]
     arena_bytes: int
+    scratch_bytes: int
     threads: int
     tuned: bool
 
@@ -141,6 +145,8 @@ class Executable:
         The size of the memory that holds all intermediate values.
     threads : int
         How many threads a call may use; 1 if no operation is large enough to be shared.
+    scratch_bytes : int
+        What each of them needs for itself besides.
     run_address, control_address : int
         Where the machine code and the control block are.
     turns : Turns
@@ -163,6 +169,8 @@ class Executable:
         self._run: Any = _RUN(self.run_address)
         self._assist: Any = _ASSIST(native.code.address("assist"))
         self._arena = _aligned(native.arena_bytes)
+        self.scratch_bytes = native.scratch_bytes
+        self._scratch = _aligned(self.threads * native.scratch_bytes)
         self._pointers = len(self._inputs) + len(self._outputs)
         self._pack = struct.Struct(f"{self._pointers}P").pack
         words = layout.TABLE // 8 + self._pointers + len(native.constants)
@@ -184,6 +192,8 @@ class Executable:
         control[layout.WANTED // 8] = 0 if tuned else self.threads - 1
         control[layout.LEFT // 8] = -TRIALS if tuned else NEVER
         control[layout.ARENA // 8] = self._arena.ctypes.data
+        control[layout.SCRATCH // 8] = self._scratch.ctypes.data
+        control[layout.SHARE // 8] = self.scratch_bytes
         first = layout.TABLE // 8 + self._pointers
         control[first:] = [constant.ctypes.data for constant in self._native.constants]
 

@@ -96,6 +96,8 @@ def _cells() -> dict[str, int]:
         "done": layout.DONE,
         "helpers": layout.HELPERS,
         "error": layout.ERROR,
+        "scratch": layout.SCRATCH,
+        "share": layout.SHARE,
         "table": layout.TABLE,
     }
 
@@ -125,6 +127,12 @@ entry:
   %leads = icmp eq i64 %thread, 0
   %ticket = getelementptr i8, ptr %control, i64 {ticket}
   %done = getelementptr i8, ptr %control, i64 {done}
+  %memory = getelementptr i8, ptr %control, i64 {scratch}
+  %first_share = load ptr, ptr %memory
+  %share_at = getelementptr i8, ptr %control, i64 {share}
+  %share = load i64, ptr %share_at
+  %distance = mul i64 %thread, %share
+  %scratch = getelementptr i8, ptr %first_share, i64 %distance
   br label %row
 row:
   %place = phi i64 [ 0, %entry ], [ %after, %over ]
@@ -151,7 +159,7 @@ wait:
   call void @await(ptr %control, i64 %due)
   br i1 %shared, label %next, label %lead
 lead:
-  call void %function(ptr %control, i64 0)
+  call void %function(ptr %control, ptr %scratch, i64 0)
   store atomic i64 %limit, ptr %ticket release, align 8
   store atomic i64 %limit, ptr %done release, align 8
   br label %over
@@ -161,7 +169,7 @@ next:
   br i1 %none, label %over, label %work
 work:
   %chunk = sub i64 %taken, %base
-  call void %function(ptr %control, i64 %chunk)
+  call void %function(ptr %control, ptr %scratch, i64 %chunk)
   %finished = atomicrmw add ptr %done, i64 1 acq_rel
   br label %next
 over:

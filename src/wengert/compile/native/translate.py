@@ -36,6 +36,7 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
         tuple((error, lines.numbered(message)) for error, message in module.failures),
         _numbered(program.constants, graph),
         program.arena_bytes,
+        module.scratch,
         parallel(rows),
     )
     return record, code
