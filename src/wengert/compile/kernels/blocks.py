@@ -107,6 +107,9 @@ class Blocks:
     def _block(self, offsets: Offsets, j: Index, rows: int, columns: int) -> None:
         space, function, lanes = self.space, self.function, self.lanes
         here = space.advance(function, offsets, space.rank - 1, j)
+        if rows == columns == lanes and self._copies:
+            self._copy(here)
+            return
         turned = {x: self._turned(x, here, rows, columns) for x in self.turned}
         wide = Lanes(function, lanes)
         if columns < lanes:
@@ -124,14 +127,34 @@ class Blocks:
 
         function.loop(0, rows, 1, row)
 
+    @property
+    def _copies(self) -> bool:
+        """Whether all that the kernel does is to turn one array."""
+        ((target, value), *more) = self.stores
+        return not more and value in self.turned and self.space.strides[target][-1] == 1
+
+    def _copy(self, offsets: Offsets) -> None:
+        """Turn a whole block to where the kernel stores it."""
+        ((target, value),) = self.stores
+        assert isinstance(value, Strided)
+        steps = self.space.strides[target]
+        address = element_address(self.function, target, offsets[steps])
+        self._turn(value, offsets, address, steps[-2], self.lanes, self.lanes)
+
     def _turned(self, x: Strided, offsets: Offsets, rows: int, columns: int) -> str:
         """Turn a block of `x`, which is read column by column; return the address of its rows."""
-        function, steps = self.function, self.space.strides[x]
-        name = turning(function.module, x.dtype, self.lanes)
-        source = element_address(function, x, offsets[steps])
-        turned = function.element(self.memory, "i8", self.places[x])
-        function.invoke(name, (source, turned), steps[-1], rows, columns)
+        turned = self.function.element(self.memory, "i8", self.places[x])
+        self._turn(x, offsets, turned, self.lanes, rows, columns)
         return turned
+
+    def _turn(
+        self, x: Strided, offsets: Offsets, turned: str, pitch: int, rows: int, columns: int
+    ) -> None:
+        """Turn a block of `x` to an address, with rows so many elements apart."""
+        function, steps = self.function, self.space.strides[x]
+        name = turning(function.module, x.dtype, self.lanes, rows == columns == self.lanes)
+        source = element_address(function, x, offsets[steps])
+        function.invoke(name, (source, turned), steps[-1], pitch, rows, columns)
 
     def _row_of(self, x: Strided, turned: str, row: Index) -> Lane:
         """Return a row of a turned block."""
