@@ -44,6 +44,9 @@ ROWS = 64
 FEW = 16
 """The fewest rows for which a copy in panels is better than one of the whole factor."""
 
+TOGETHER = 16
+"""How many terms are copied to all panels before the next."""
+
 CHUNK = 512
 """The fewest rows for which a chunk copies panels of its own, that others copy, too."""
 
@@ -238,15 +241,33 @@ class Block:
         self.piece = Piece(x, y, kept, terms.ends)
 
     def copy_panels(self) -> None:
-        """Copy the terms of the second factor."""
+        """Copy the terms of the second factor.
+
+        Where a term's columns are side by side, some terms are copied to all panels before the
+        next: memory is read in long pieces.
+        """
+        number, block = self.terms.number, self.terms.number
+        if self.kernel.y.strides[-2] == 1:
+            block = min(block, TOGETHER)
+        whole = number // block * block
+        self.function.loop(0, whole, block, lambda k, _: self._copy_terms(k, block))
+        if whole < number:
+            self._copy_terms(whole, number - whole)
+
+    def _copy_terms(self, k: Index, number: int) -> None:
+        """Copy so many terms, from `k` on, to all panels."""
         kernel, function, tiling = self.kernel, self.function, self.kernel.tiling
+        term = function.add(self.terms.first, k)
+        offset = function.mul(k, self.layout.width)
+        kind = scalar_type(kernel.x.dtype)
         for first, last, columns in kernel.columns():
 
             def turn(part: Index, _: list[str], columns: int = columns) -> None:
                 left = function.mul(start(function, tiling.vectors, part), tiling.lanes)
-                at = address_at(function, kernel.y, (*self.where.place, 0, left, self.terms.first))
+                at = address_at(function, kernel.y, (*self.where.place, 0, left, term))
                 steps = kernel.y.strides[-1], kernel.y.strides[-2]
-                self._copy(at, steps, self._panel(part), columns, self.layout.width)
+                target = function.element(self._panel(part), kind, offset)
+                self._copy(at, steps, target, (number, columns), self.layout.width)
 
             function.loop(
                 *common(function, self.where.parts, (first, last), tiling.vectors), 1, turn
@@ -258,7 +279,13 @@ class Block:
             return
         x = self.kernel.x
         steps = x.strides[-1], x.strides[-3]
-        self._copy(self._first(at), steps, self._at(self.layout.row), rows, self.layout.height)
+        self._copy(
+            self._first(at),
+            steps,
+            self._at(self.layout.row),
+            (self.terms.number, rows),
+            self.layout.height,
+        )
 
     def addresses(self, at: At) -> Mapping[Strided, str]:
         """Return where a tile finds its terms, and the sums of earlier ones."""
@@ -283,10 +310,15 @@ class Block:
         return self.function.element(self.scratch, "i8", offset)
 
     def _copy(
-        self, source: str, steps: tuple[int, int], target: str, width: int, pitch: int
+        self,
+        source: str,
+        steps: tuple[int, int],
+        target: str,
+        shape: tuple[int, int],
+        pitch: int,
     ) -> None:
-        """Emit a call that copies the terms of so many rows or columns, each term in one piece."""
-        shape, dtype = (self.terms.number, width), self.kernel.x.dtype
+        """Emit a call that copies terms of so many rows or columns, each term in one piece."""
+        dtype = self.kernel.x.dtype
         given = Strided(Buffer(0), dtype, shape, steps)
         made = Strided(Buffer(0), dtype, shape, (pitch, 1))
         code = Function(self.function.module)

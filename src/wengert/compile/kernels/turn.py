@@ -75,7 +75,9 @@ class _Turn:
             for bit, distance in enumerate(distances):
                 rows = self._exchanged(rows, 1 << bit, distance)
             for place, row in zip(places, rows, strict=True):
-                self.function.do(f"store {self.kind} {row}, ptr {self._address(place)}, {self.align}")
+                self.function.do(
+                    f"store {self.kind} {row}, ptr {self._address(place)}, {self.align}"
+                )
 
         def groups(above: Index, _: list[str]) -> None:
             loop(0, first, 1, lambda below, _: group(self.function.add(above, below)))
