@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from wengert.compile.emit.access import element_address
-from wengert.compile.emit.arrays import Buffer, Strided, dense
+from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.emit.expression import Lanes
 from wengert.compile.emit.ir import Function, Module
 from wengert.compile.emit.types import memory_type, vector
@@ -23,7 +23,6 @@ from wengert.compile.emit.vectors import load_lanes
 from wengert.compile.kernels.kernel import Index
 from wengert.compile.kernels.nest import masked
 from wengert.graph.dtypes import BOOL, DType
-
 
 _PIECE = 16
 """Bytes of what is put together by loads."""
