@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator, Philox
 
 from wengert.data.errors import UserError, counted
 from wengert.data.frame import Indices, Target
@@ -54,7 +55,7 @@ def split_rows(target: Target, validation: float, test: float, seed: int) -> Spl
         raise UserError(
             f"{counted(rows, 'row')} with a target: at least {FEWEST_ROWS} are needed to train."
         )
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = Generator(Philox(seed))
     groups = (
         [np.flatnonzero(target.values == index) for index in range(len(target.classes))]
         if target.classes

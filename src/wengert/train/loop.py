@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator, Philox, SeedSequence
 
 import wengert as wg
+from wengert import nn, optim
 from wengert.data.errors import UserError
 from wengert.data.frame import Features, Indices
 from wengert.data.preprocess import TargetCoding
@@ -117,7 +119,7 @@ class Trainer:
     """
 
     def __init__(
-        self, model: wg.nn.Sequential, samples: Samples, options: Options, reporter: Reporter
+        self, model: nn.Sequential, samples: Samples, options: Options, reporter: Reporter
     ) -> None:
         self.model = model
         self.samples = samples
@@ -134,8 +136,8 @@ class Trainer:
         self._step = wg.compile(training_step(model, loss, optimizer))
         self._sums = wg.compile(scoring(without_dropout(model), loss, classes))
         # Its own stream: the order of rows must not depend on how many numbers the split drew.
-        key = np.random.SeedSequence([options.seed, _SHUFFLE_STREAM])
-        self._shuffle = np.random.Generator(np.random.Philox(key))
+        key = SeedSequence([options.seed, _SHUFFLE_STREAM])
+        self._shuffle = Generator(Philox(key))
 
     def compile(self) -> Iterator[str]:
         """Compile the step and the scoring, and say how long each took."""
@@ -227,17 +229,15 @@ def _prepare(name: str, compiled: Any, minibatches: Minibatches, rows: Indices) 
     return f"Compiled the {name} for batches of {minibatches.size:,} rows: {took:.0f} ms."
 
 
-def make_optimizer(model: wg.nn.Module, options: Options) -> wg.optim.Optimizer:
+def make_optimizer(model: nn.Module, options: Options) -> optim.Optimizer:
     """Return the optimiser that the options ask for, over all parameters of a network."""
     decay = options.weight_decay
     if options.optimizer == "adam":
-        return wg.optim.Adam(model.parameters(), lr=options.rate, weight_decay=decay)
-    return wg.optim.SGD(
-        model.parameters(), lr=options.rate, momentum=SGD_MOMENTUM, weight_decay=decay
-    )
+        return optim.Adam(model.parameters(), lr=options.rate, weight_decay=decay)
+    return optim.SGD(model.parameters(), lr=options.rate, momentum=SGD_MOMENTUM, weight_decay=decay)
 
 
-def answer(model: wg.nn.Module, features: Features) -> npt.NDArray[Any]:
+def answer(model: nn.Module, features: Features) -> npt.NDArray[Any]:
     """Return a network's answers for some rows.
 
     Parameters
@@ -261,11 +261,11 @@ def answer(model: wg.nn.Module, features: Features) -> npt.NDArray[Any]:
     return np.concatenate(chunks)
 
 
-def copy_weights(model: wg.nn.Module) -> Weights:
+def copy_weights(model: nn.Module) -> Weights:
     """Return a copy of a network's weights."""
     return {name: np.array(value.numpy()) for name, value in model.state_dict().items()}
 
 
-def load_weights(model: wg.nn.Module, weights: Weights) -> None:
+def load_weights(model: nn.Module, weights: Weights) -> None:
     """Put weights into a network."""
     model.load_state_dict({name: wg.tensor(value) for name, value in weights.items()})

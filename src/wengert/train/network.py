@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-import wengert as wg
+from wengert import nn
 from wengert.data.errors import counted
 from wengert.train.options import ACTIVATIONS, Options
 
@@ -63,17 +63,17 @@ class Architecture:
         """Return the architecture as a value that JSON can hold."""
         return asdict(self) | {"hidden": list(self.hidden)}
 
-    def build(self) -> wg.nn.Sequential:
+    def build(self) -> nn.Sequential:
         """Return a network of this shape with fresh weights."""
-        activations = {"relu": wg.nn.ReLU, "tanh": wg.nn.Tanh, "sigmoid": wg.nn.Sigmoid}
-        layers: list[wg.nn.Module] = []
+        activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+        layers: list[nn.Module] = []
         width = self.inputs
         for units in self.hidden:
-            layers += [wg.nn.Linear(width, units), activations[self.activation]()]
+            layers += [nn.Linear(width, units), activations[self.activation]()]
             if self.dropout:
-                layers.append(wg.nn.Dropout(self.dropout))
+                layers.append(nn.Dropout(self.dropout))
             width = units
-        return wg.nn.Sequential(*layers, wg.nn.Linear(width, self.outputs))
+        return nn.Sequential(*layers, nn.Linear(width, self.outputs))
 
     @property
     def parameters(self) -> int:
@@ -99,9 +99,9 @@ class Architecture:
         return f"Network: {self.widths()}{details}: {counted(self.parameters, 'parameter')}."
 
 
-def without_dropout(model: wg.nn.Sequential) -> wg.nn.Sequential:
+def without_dropout(model: nn.Sequential) -> nn.Sequential:
     """Return a network of the same layers but for dropout.
 
     In any mode, it answers as `model` does in evaluation.
     """
-    return wg.nn.Sequential(*(layer for layer in model if not isinstance(layer, wg.nn.Dropout)))
+    return nn.Sequential(*(layer for layer in model if not isinstance(layer, nn.Dropout)))

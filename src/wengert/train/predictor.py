@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import wengert as wg
+from wengert import nn
 from wengert.data.dataset import Dataset, load_digits
 from wengert.data.errors import UserError
 from wengert.data.incoming import (
@@ -85,7 +85,7 @@ class Predictor:
         The data that the network was trained on: its name, or the file it was read from.
     """
 
-    model: wg.nn.Module
+    model: nn.Module
     preprocessor: Preprocessor
     source: str
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import wengert as wg
+from wengert import nn
 from wengert.data.dataset import Dataset
 from wengert.interop.safetensors import dump_arrays
 from wengert.train.curve import curve_svg
@@ -77,7 +78,7 @@ class Result:
     path: Path | None
 
     @property
-    def model(self) -> wg.nn.Module:
+    def model(self) -> nn.Module:
         """The trained network."""
         return self.predictor.model
 

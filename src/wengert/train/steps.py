@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+# Every training compiles: what that takes is loaded with this module, not in the first step.
+import optree  # noqa: F401
+
 import wengert as wg
+from wengert import nn, optim
+from wengert.compile import build  # noqa: F401
+from wengert.compile.call import fastcall, guards  # noqa: F401
+from wengert.compile.native import executable  # noqa: F401
 
 NO_CLASS = -100
 """The class of a row that only fills a minibatch up."""
@@ -31,7 +38,7 @@ def cross_entropy(answers: wg.Tensor, expected: wg.Tensor, reduction: str) -> wg
     reduction : {"mean", "sum"}
         What is done with the losses of the rows.
     """
-    loss: wg.Tensor = wg.nn.functional.cross_entropy(
+    loss: wg.Tensor = nn.functional.cross_entropy(
         answers, expected, reduction=reduction, ignore_index=NO_CLASS
     )
     return loss
@@ -53,7 +60,7 @@ def squared_error(answers: wg.Tensor, expected: wg.Tensor, reduction: str) -> wg
     return total if reduction == "sum" else total / wg.sum(wg.where(absent, 0.0, 1.0))
 
 
-def training_step(model: wg.nn.Module, loss: Loss, optimizer: wg.optim.Optimizer) -> Step:
+def training_step(model: nn.Module, loss: Loss, optimizer: optim.Optimizer) -> Step:
     """Return the function that makes a step of the optimiser and returns the loss before it."""
 
     def step(features: wg.Tensor, expected: wg.Tensor) -> wg.Tensor:
@@ -66,7 +73,7 @@ def training_step(model: wg.nn.Module, loss: Loss, optimizer: wg.optim.Optimizer
     return step
 
 
-def scoring(model: wg.nn.Module, loss: Loss, classes: bool) -> Scoring:
+def scoring(model: nn.Module, loss: Loss, classes: bool) -> Scoring:
     """Return the function that sums up, for some rows, their losses and how many are right.
 
     Losses are taken and added in float64. Of a regression no row is right.
