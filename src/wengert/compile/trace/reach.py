@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from wengert.compile.trace.foreign import is_foreign
 from wengert.graph.graph import Graph
 from wengert.graph.tracing import Trace
 from wengert.graph.variable import Operation, Variable
@@ -245,7 +246,7 @@ class Survey:
                 continue
             seen.add(id(holder))
             for child, label, read in self._edges.get(id(holder), ()):
-                if isinstance(child, types.FunctionType) and not _is_known(child.__module__):
+                if isinstance(child, types.FunctionType) and not is_foreign(child.__module__):
                     todo.append(child)
                     if read is not None:
                         yield _Place(read, child, label)
@@ -338,18 +339,18 @@ def _of_slots(node: Any) -> Iterator[_Edge]:
 
 
 def _of_function(function: types.FunctionType) -> Iterator[_Edge]:
-    """Yield what a function's closure, defaults and, unless it is Wengert's own, globals hold."""
+    """Yield what a function's closure, defaults and, unless it is foreign, globals hold."""
+    names = () if is_foreign(function.__module__) else tuple(_names(function.__code__))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:
             continue
         yield _Edge(value, name, functools.partial(getattr, cell, "cell_contents"))
+        yield from _of_module(value, name, names)
     for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         yield _Edge(value, "", None)
-    if _is_known(function.__module__):
-        return
-    outside, names = function.__globals__, tuple(_names(function.__code__))
+    outside = function.__globals__
     for name in names:
         if name in outside:
             yield _item(outside, name, outside[name], name)
@@ -358,15 +359,10 @@ def _of_function(function: types.FunctionType) -> Iterator[_Edge]:
 
 def _of_module(module: Any, called: str, names: Sequence[str]) -> Iterator[_Edge]:
     """Yield what the attributes that are named hold, if it is a Python module of the user's."""
-    if isinstance(module, types.ModuleType) and not _is_known(module.__name__):
+    if isinstance(module, types.ModuleType) and not is_foreign(module.__name__):
         for name in names:
             if name in vars(module):
                 yield _item(vars(module), name, vars(module)[name], f"{called}.{name}")
-
-
-def _is_known(module: str | None) -> bool:
-    """Tell whether a Python module holds nothing of the user's."""
-    return (module or "").split(".")[0] in {"builtins", "wengert", "numpy"}
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -380,7 +376,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 def _of_class(kind: type) -> Iterator[_Edge]:
     """Yield what the methods of a user's class name, and the attributes that it has itself."""
     for base in kind.__mro__:
-        if _is_known(base.__module__):
+        if is_foreign(base.__module__):
             continue
         for name, value in vars(base).items():
             if isinstance(value, staticmethod | classmethod):

@@ -1,0 +1,66 @@
+"""Installed packages that know nothing of Wengert are not looked through; others are."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+import wengert as wg
+from wengert.compile.trace.foreign import is_foreign
+from wengert.compile.trace.reach import Survey
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Return what installs a package of one module, and imports it."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    names = []
+
+    def install(name, text):
+        (folder / f"{name}.py").write_text(text)
+        names.append(name)
+        return importlib.import_module(name)
+
+    yield install
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+LARGE = "class Item:\n    def __init__(self):\n        self.parts = [object() for _ in range(50)]\n"
+
+
+def test_what_others_installed_is_not_looked_through(installed):
+    package = installed("large_package", f"{LARGE}ITEMS = [Item() for _ in range(100)]\n")
+
+    def function(x):
+        return x * len(package.ITEMS)
+
+    assert is_foreign("large_package")
+    assert is_foreign("large_package.part")
+    assert len(Survey([function]).objects()) < 1000
+
+
+def test_an_installed_package_that_uses_wengert_is_looked_through(installed):
+    text = "import wengert as wg\nSCALE = wg.tensor(2.0)\ndef scaled(x):\n    return x * SCALE\n"
+    package = installed("uses_wengert", text)
+    step = wg.compile(lambda x: package.scaled(x) + 1.0)
+    x = wg.tensor(3.0)
+    assert not is_foreign("uses_wengert")
+    assert step(x).item() == 7.0
+    package.SCALE = wg.tensor(10.0)
+    assert step(x).item() == 31.0
+
+
+@pytest.mark.parametrize("name", ["json", "math", "numpy.linalg", "wengert.nn", "builtins", "os"])
+def test_the_standard_library_numpy_and_wengert_hold_nothing_of_the_users(name):
+    importlib.import_module(name)
+    assert is_foreign(name)
+
+
+@pytest.mark.parametrize("name", ["__main__", "no_such_module", "", None, __name__])
+def test_programs_are_looked_through(name):
+    assert not is_foreign(name)
