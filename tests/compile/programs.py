@@ -44,8 +44,8 @@ def samples_graph(primitive: Primitive, samples: Sequence[Sample]) -> tuple[Grap
 
 
 def poisoned(executable: Executable) -> Executable:
-    """Fill the arena with NaN, so that reading what was never written shows."""
-    executable._arena[:] = 0xFF
+    """Fill its memory with NaN, so that reading what was never written shows."""
+    executable._arena[:] = executable._scratch[:] = 0xFF
     return executable
 
 

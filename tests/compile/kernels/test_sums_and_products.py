@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import wengert
+import wengert as wg
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
@@ -186,7 +188,8 @@ def test_copies_take_little_memory(shape):
     x, y = np.empty((terms, rows), np.float32), np.empty((terms, columns), np.float32)
     graph = graph_of(lambda x, y: F.matmul(F.permute_dims(x, (1, 0)), y), x, y)
     plan = make_plan(graph, {})
-    assert 0 < plan.scratch_bytes <= min(1.1 * y.nbytes, panels.WIDE_STRIP) + panels.STRIP
+    whole = 1.1 * max(x.nbytes, y.nbytes)
+    assert 0 < plan.scratch_bytes <= min(whole, panels.WIDE_STRIP) + panels.STRIP
 
 
 def test_large_products_run_in_threads_with_small_stacks():
@@ -248,3 +251,20 @@ def test_only_one_module_imports_llvmlite():
             if any(name.split(".")[0] == "llvmlite" for name in names):
                 users.add(path.relative_to(folder).as_posix())
     assert users == {"compile/emit/llvm.py"}
+
+
+@pytest.mark.parametrize("n", [3, 20, 130])
+def test_factors_that_are_not_in_memory_are_copied_without_repetition(n):
+    x = RNG.standard_normal((n, n))
+
+    @wg.compile
+    def f(x):
+        half = wg.full((n, n), 0.5, dtype=wg.float64)
+        counted = wg.broadcast_to(wg.arange(n, dtype=wg.float64), (n, n))
+        return [a @ b for o in (half, counted) for a, b in ((x, o), (o, x), (o, o))]
+
+    half, counted = np.full((n, n), 0.5), np.broadcast_to(np.arange(n, dtype=float), (n, n))
+    pairs = [pair for o in (half, counted) for pair in ((x, o), (o, x), (o, o))]
+    for (left, right), z in zip(pairs, f(wg.tensor(x)), strict=True):
+        check_product(left, right, z.numpy())
+    assert all(math.prod(kernel.shape) <= n * n for kernel in f.plan(wg.tensor(x)).kernels)

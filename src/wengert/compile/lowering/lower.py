@@ -249,7 +249,7 @@ class Lowering:
 
     def product(self, x: Strided, y: Strided, rank: int) -> Strided:
         """Return ``sum(x * y)`` over the axes from number `rank` on."""
-        x, y = (v if isinstance(v.base, Buffer) else self.copy(v) for v in (x, y))
+        x, y = (v if isinstance(v.base, Buffer) else self._stored(v) for v in (x, y))
         target = self.empty(x.shape[:rank], x.dtype)
         x, y, seen = matrices(x, y, target)
         result = Result(0, x.dtype)
@@ -257,6 +257,13 @@ class Lowering:
         made = Product(x, y, len(seen.shape), stores, result, self._machine, [self._label])
         self._kernels.append(made)
         return target
+
+    def _stored(self, x: Strided) -> Strided:
+        """Return a copy in memory, without repetition, of what is not in memory."""
+        own = [i for i, step in enumerate(x.strides) if step]
+        copy = self.copy(x.with_axes([x.shape[i] for i in own], [x.strides[i] for i in own]))
+        steps = dict(zip(own, copy.strides, strict=True))
+        return copy.with_axes(x.shape, [steps.get(i, 0) for i in range(len(x.shape))])
 
     def factors(self, z: Strided) -> tuple[Strided, Strided] | None:
         """Return the factors of `z`, over its axes and the inner ones, if it is a product."""
