@@ -49,3 +49,17 @@ def test_vectors_are_made_of_data_where_it_costs_the_same(parameter):
     (product,) = (k for k in program.kernels if isinstance(k, Product))
     rows = inputs[parameter or 0]
     assert product.x.buffer is rows.buffer
+
+
+def test_rows_that_would_be_pages_apart_are_taken_along_another_axis():
+    n, far, inner = 8, 4096, 16
+    x = dense(Buffer(4 * n * far, 0), (n, far), FLOAT32)
+    weights = dense(Buffer(4 * n * inner * 64, 1), (inner, 64), FLOAT32)
+    program = Program(first_constant=3, inputs=(x, weights))
+    shape = n, n, 64, inner
+    left, right = x.with_axes(shape, (far, 1, 0, n)), weights.with_axes(shape, (0, 0, 1, 64))
+    program.results = (Lowering(program, (), machine(), "test").product(left, right, 3),)
+    arrange(program, {})
+    (product,) = program.kernels
+    assert isinstance(product, Product)
+    assert product.x.strides[:-1] == (far, 1, 0)

@@ -79,3 +79,12 @@ def test_what_jumps_over_an_edge_is_refused():
 def test_an_array_that_is_repeated_in_memory_is_no_target():
     view = dense(Buffer(8 * 4), (2, 2), FLOAT)
     assert reindex(view, view.with_axes((2, 2), (1, 1))) is None
+
+
+def test_an_array_whose_rows_interlock_is_seen_through_as_long_as_no_two_places_are_one():
+    target = Strided(Buffer(0), FLOAT, (4, 2, 2), (9, 6, 2))
+    back = target.with_axes((2, 4), (-6, 9), 6)
+    through = reindex(back, target)
+    assert through is not None
+    assert through(target) == back
+    assert reindex(back, Strided(Buffer(0), FLOAT, (4, 2, 2), (8, 6, 2))) is None

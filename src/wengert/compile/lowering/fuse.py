@@ -20,6 +20,7 @@ from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 from wengert.compile.lowering.lower import Program
 from wengert.compile.lowering.reindex import reindex
+from wengert.compile.lowering.trim import trim
 
 CHEAP = 2
 """The most additions that are done again rather than stored and read."""
@@ -78,6 +79,7 @@ def fuse(program: Program, aliases: Mapping[int, int]) -> None:
     """Carry out all passes and drop what nobody reads any more."""
     inline(program)
     hoist(program)
+    trim(program)
     merge(program, aliases)
     drop_unread(program)
 

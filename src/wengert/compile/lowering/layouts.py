@@ -21,6 +21,7 @@ from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
 from wengert.compile.kernels.nodes import beside, leaves
+from wengert.compile.kernels.panels import PAGE
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.tiling import cycles, tile
 from wengert.compile.lowering.lower import Program
@@ -38,6 +39,9 @@ _COPY = 0.5
 
 _SCATTER = 2.0
 """Cycles that writing or reading an element takes whose neighbours are elsewhere."""
+
+_NEARLY = 1.05
+"""How much more than the least the cost of an orientation may be, if it reads fewer lines."""
 
 _Copies: TypeAlias = dict[Buffer | None, dict[tuple[Strided, int], Strided]]
 """By buffer: arrays in it, and copies of them that have the elements of an axis side by side."""
@@ -123,9 +127,10 @@ class _Layouts:
         return x.buffer in self._parameters
 
     def whole(self, x: Strided) -> Strided:
-        """Return the array that `x` is a view of, or what `x` shows without repetition."""
+        """Return the array that `x` is a view of, or what `x` shows, once and forwards."""
         own = tuple(i for i, s in enumerate(x.strides) if s)
-        seen = x.with_axes([x.shape[i] for i in own], [x.strides[i] for i in own])
+        lowest = sum(x.strides[i] * (x.shape[i] - 1) for i in own if x.strides[i] < 0)
+        seen = x.with_axes([x.shape[i] for i in own], [abs(x.strides[i]) for i in own], lowest)
         found = self._wholes.get(x.buffer) if x.buffer is not None else None
         return seen if found is None or found.size > seen.size else found
 
@@ -223,7 +228,8 @@ def _orient(kernel: Product, layouts: _Layouts) -> None:
     """Choose the axes of rows and columns that cost least, copies included.
 
     If two cost the same, vectors are made of data rather than of parameters: threads share out the
-    data, and whoever cuts columns copies nothing twice.
+    data, and whoever cuts columns copies nothing twice. Rows that would be pages apart are taken
+    along another axis, if that costs hardly more: a tile then reads fewer lines.
     """
     rank = len(kernel.shape)
     x, y = kernel.x.strides, kernel.y.strides
@@ -233,7 +239,10 @@ def _orient(kernel: Product, layouts: _Layouts) -> None:
         for rows, columns in itertools.permutations(range(rank), 2)
         if not (x[columns] or y[rows]) or not (y[columns] or x[rows])
     ]
-    *_, rows, columns = min(choices)
+    least, _, rows, columns = min(choices)
+    if abs(x[rows] or y[rows]) * kernel.x.dtype.itemsize >= PAGE:
+        near = [c for c in choices if c[-1] == columns and c[0] <= _NEARLY * least]
+        *_, rows, _ = min(near, key=lambda choice: abs(x[choice[2]] or y[choice[2]]))
     if (rows, columns) != (rank - 2, rank - 1):
         kernel.orient(rows, columns)
         layouts.look_again(kernel)

@@ -46,6 +46,17 @@ class Reindex(NamedTuple):
         start = sum(i * s for i, s in zip(self.origin, x.strides, strict=True))
         return Strided(x.base, x.dtype, self.shape, tuple(strides), x.offset + start)
 
+    @property
+    def bounds(self) -> tuple[Shape, Shape]:
+        """The least and the greatest index that it leads to, along each axis."""
+        low, high = list(self.origin), list(self.origin)
+        for parts in self.parts:
+            for axis, step, length in parts:
+                reach = step * (length - 1)
+                low[axis] += min(reach, 0)
+                high[axis] += max(reach, 0)
+        return tuple(low), tuple(high)
+
 
 def _merged(walk: Sequence[tuple[int, int]]) -> int | None:
     """Return the stride of a walk of several parts if it is that of one."""
@@ -96,11 +107,11 @@ def reindex(view: Strided, target: Strided) -> Reindex | None:
 
 def _distinct(target: Strided, order: Sequence[int]) -> bool:
     """Tell whether each index of `target` has an element of its own, found digit by digit."""
-    reach = 1
+    reach = 0
     for axis in order:
-        if target.strides[axis] < reach:
+        if target.strides[axis] <= reach:
             return False
-        reach = target.strides[axis] * target.shape[axis]
+        reach += target.strides[axis] * (target.shape[axis] - 1)
     return True
 
 
@@ -136,12 +147,7 @@ def _walk(n: int, step: int, target: Strided, order: Sequence[int]) -> tuple[Par
 
 def _inside(made: Reindex, target: Strided) -> bool:
     """Tell whether every index leads to one that exists."""
-    low, high = list(made.origin), list(made.origin)
-    for parts in made.parts:
-        for axis, step, length in parts:
-            reach = step * (length - 1)
-            low[axis] += min(reach, 0)
-            high[axis] += max(reach, 0)
+    low, high = made.bounds
     return min(low, default=0) >= 0 and all(
         top < n for top, n in zip(high, target.shape, strict=True)
     )
