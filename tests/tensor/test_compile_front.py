@@ -590,3 +590,28 @@ def test_backward_pass_by_the_reference_evaluator():
     with wg.disable_compile():
         y.backward()
     close(w.grad, np.exp([1.0, 2.0]))
+
+
+# --- The garbage collector ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_nobody_looks_for_garbage_while_a_function_is_compiled(collects):
+    seen = []
+
+    def f(x):
+        seen.append(gc.isenabled())
+        if x.shape == (2,):
+            raise KeyError(x.shape)
+        return x * 2
+
+    (gc.enable if collects else gc.disable)()
+    try:
+        compiled = wg.compile(f)
+        compiled(wg.ones(3))
+        with pytest.raises(KeyError):
+            compiled(wg.ones(2))
+        assert seen == [False, False]
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()

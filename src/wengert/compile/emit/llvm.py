@@ -141,7 +141,6 @@ class MachineCode:
         module = binding.parse_assembly(assembly)
         module.triple = _target().triple
         module.data_layout = str(chosen.target_data)
-        module.verify()
         self._load(chosen.emit_object(module), _target_machine(*processor))
 
     @classmethod
