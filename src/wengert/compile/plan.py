@@ -10,7 +10,6 @@ from wengert.compile.emit.arrays import Strided
 from wengert.compile.emit.llvm import attributes, machine, pause
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel
-from wengert.compile.kernels.nodes import total_cost
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 from wengert.compile.lowering.lower import Program
@@ -195,14 +194,14 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
 
 def _kernel_plan(kernel: Kernel) -> KernelPlan:
     size = math.prod(kernel.shape)
-    flops = size * total_cost(store.value for store in kernel.stores)
+    flops = size * kernel.under.cost
     kind = "map"
     if isinstance(kernel, Product):
         kind = "product"
         flops += 2 * size * math.prod(kernel.inner)
     elif isinstance(kernel, Reduce):
         kind = "reduce"
-        flops += size * math.prod(kernel.inner) * (1 + total_cost(kernel.terms))
+        flops += size * math.prod(kernel.inner) * (1 + kernel.before.cost)
     elif isinstance(kernel, Each):
         kind = "loop"
     return KernelPlan(

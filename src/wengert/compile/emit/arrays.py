@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -67,9 +67,12 @@ class Counter:
 Base: TypeAlias = Buffer | Immediate | Counter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Strided:
-    """A view: the element at index i stands at ``offset + sum(i * strides)``, in elements."""
+    """A view: the element at index i stands at ``offset + sum(i * strides)``, in elements.
+
+    It is never changed; a frozen class would take three times as long to make one.
+    """
 
     base: Base
     dtype: DType
@@ -89,7 +92,13 @@ class Strided:
     @property
     def buffer(self) -> Buffer | None:
         """The memory it stands in, if any."""
-        return self.base.home if isinstance(self.base, Buffer) else None
+        return self.base.home if type(self.base) is Buffer else None
+
+    @property
+    def at_home(self) -> Strided:
+        """The same view of that memory, whichever buffer led there."""
+        base = self.buffer or self.base
+        return self if base is self.base else replace(self, base=base)
 
     @property
     def contiguous(self) -> bool:

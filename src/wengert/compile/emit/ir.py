@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from wengert.compile.emit.arrays import SCRATCH
@@ -113,7 +112,7 @@ class Function:
 
     def pointer(self, array: Strided) -> str:
         """Return the address of the first element of an array: a parameter."""
-        key = replace(array, base=array.buffer or array.base)
+        key = array.at_home
         if key not in self._pointers:
             self._pointers[key] = f"%a{len(self.arrays)}"
             self.arrays.append(array)

@@ -36,9 +36,9 @@ def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> 
     if stride == 1 and (lanes.mask is None or function.module.machine.masks):
         return Lane(_load(lanes, array, offset), dtype)
     used = width if lanes.used is None else lanes.used
-    first, kind = element_address(function, array, offset), memory_type(dtype)
+    start, kind = element_address(function, array, offset), memory_type(dtype)
     scalars = [
-        load_at(function, function.element(first, kind, stride * place), dtype)
+        load_at(function, function.element(start, kind, stride * place), dtype)
         for place in range(used)
     ]
     return lanes.gather(scalars + [literal(0, dtype)] * (width - used), dtype)

@@ -15,7 +15,7 @@ from wengert.compile.emit.arrays import Buffer, Immediate, Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.vectors import load_lanes, store_lanes
 from wengert.compile.kernels.kernel import Index
-from wengert.compile.kernels.nodes import Apply, Node, Result, ordered, total_cost
+from wengert.compile.kernels.nodes import Apply, Node, Result
 
 if TYPE_CHECKING:
     from wengert.compile.kernels.registers import Tile
@@ -33,7 +33,7 @@ def prefetch(tile: Tile) -> None:
     """Ask for what is stored, and read for it, so that it is near when the sums are known."""
     stores, function = tile.kernel.stores, tile.function
     written = dict.fromkeys(store.target for store in stores)
-    read = [x for x in ordered(store.value for store in stores) if isinstance(x, Strided)]
+    read = tile.kernel.under.leaves
     callee = function.module.declare("llvm.prefetch.p0", "void", ("ptr", *["i32 immarg"] * 3))
     far = list(filter(_is_far, dict.fromkeys([*read, *written])))
 
@@ -79,7 +79,7 @@ def _cost(tile: Tile) -> int:
     """Return what storing one vector costs, in additions; elements apart are moved one by one."""
     kernel = tile.kernel
     apart = [x for x in kernel.views if isinstance(x.base, Buffer) and x.strides[-1] not in {0, 1}]
-    return total_cost(kernel.roots) + tile.lanes * len(apart)
+    return kernel.under.cost + tile.lanes * len(apart)
 
 
 def _store_in_loops(tile: Tile, sums: Sequence[str]) -> None:
@@ -113,7 +113,7 @@ class _Values:
         self._tile = tile
         self._sum_at = sum_at
         self._stores = tile.kernel.stores
-        self._nodes = ordered(store.value for store in self._stores)
+        self._nodes = tile.kernel.under.nodes
         self._depends: dict[Node, tuple[bool, bool]] = {}
         for node in self._nodes:
             self._depends[node] = self._dependence(node)

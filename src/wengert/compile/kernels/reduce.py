@@ -14,7 +14,7 @@ from wengert.compile.emit.vectors import WIDTH, store_lanes, width_for
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
 from wengert.compile.kernels.nest import Evaluation, Offsets, Space, masked
-from wengert.compile.kernels.nodes import Node, Result, beside, leaves, ordered, total_cost
+from wengert.compile.kernels.nodes import Node, Result, Summary
 from wengert.graph.dtypes import BOOL, DType
 from wengert.ops.lowering import Reducer
 
@@ -54,11 +54,40 @@ class Reduce(Kernel):
     ) -> None:
         super().__init__(shape, stores, labels)
         self.inner = inner
-        self.terms = list(terms)
+        self.terms = terms
         self.results = tuple(results)
         self.identity: Callable[..., Any] = reducer.identity
         self.combine: Callable[..., Any] = reducer.combine
         self.single = math.prod(shape) == 1
+
+    @property
+    def terms(self) -> Sequence[Node]:
+        """What is reduced."""
+        return self._terms
+
+    @terms.setter
+    def terms(self, terms: Sequence[Node]) -> None:
+        self._terms = tuple(terms)
+        self._forget()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._before: Summary | None = None
+        self._evaluated: Summary | None = None
+
+    @property
+    def before(self) -> Summary:
+        """What is under the terms."""
+        if self._before is None:
+            self._before = Summary(self._terms)
+        return self._before
+
+    @property
+    def evaluated(self) -> Summary:
+        """What is under the terms and what is stored."""
+        if self._evaluated is None:
+            self._evaluated = Summary(self.roots)
+        return self._evaluated
 
     @property
     def roots(self) -> list[Node]:
@@ -68,13 +97,13 @@ class Reduce(Kernel):
     @roots.setter
     def roots(self, roots: Sequence[Node]) -> None:
         count = len(self.terms)
-        self.terms = list(roots[:count])
+        self.terms = roots[:count]
         self.stores = [s._replace(value=v) for s, v in zip(self.stores, roots[count:], strict=True)]
 
     @property
     def heart(self) -> tuple[Strided, ...]:
         """The views of the terms."""
-        return (*leaves(self.terms), *beside(self.terms))
+        return (*self.before.leaves, *self.before.beside)
 
     @property
     def by_rows(self) -> bool:
@@ -82,7 +111,7 @@ class Reduce(Kernel):
         rank = len(self.shape)
         return any(
             step == 1 and n > 1
-            for x in leaves(self.terms)
+            for x in self.before.leaves
             for n, step in zip(x.shape[rank:], x.strides[rank:], strict=True)
         )
 
@@ -94,7 +123,7 @@ class Reduce(Kernel):
     @property
     def space(self) -> Space:
         """The merged axes: those of the results, then those that are reduced."""
-        return Space([self.shape, self.inner], [*self.views, *leaves(self.terms)])
+        return Space([self.shape, self.inner], [*self.views, *self.before.leaves])
 
     @property
     def work(self) -> int:
@@ -125,11 +154,11 @@ class _Emitter:
         self.inner = space.lengths[space.rank :]
         self.columns = self._by_columns()
         last = self.rank - 1 if self.columns else len(space.lengths) - 1
-        self.values = Evaluation(function, space, ordered(kernel.roots), last)
+        self.values = Evaluation(function, space, kernel.evaluated.nodes, last)
 
     def _by_columns(self) -> bool:
         """Whether lanes stand for neighbouring results rather than for neighbouring terms."""
-        terms = [self.space.strides[x] for x in leaves(self.kernel.terms)]
+        terms = [self.space.strides[x] for x in self.kernel.before.leaves]
         if any(self.inner and s[-1] == 1 for s in terms):
             return False
         return not self.kernel.single
@@ -141,7 +170,7 @@ class _Emitter:
             bounds = grid.bounds(function, chunk)
             self.values.loops(self.rank, bounds, lambda at, _: self._result(Lanes(function), at))
             return
-        most = LANES if total_cost(self.kernel.terms) <= LIGHT else WIDTH
+        most = LANES if self.kernel.before.cost <= LIGHT else WIDTH
         width = width_for(self.space.lengths[last], most)
         bounds = grid.bounds(function, chunk, width if last == 0 else 1)
         self.values.by_vectors(last, bounds, width, self._result)
