@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -328,8 +328,10 @@ def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:
     What is changed and requires no gradient (a running mean, the state of a random generator) is
     small and kept; parameters are not.
     """
+    names = {id(cell): v.name for cell, v in run.trace.cell_inputs}
+    arguments = {place: names.get(cell) for cell, place in run.places.items()}
     shown = {
-        _shown(effect.home, run)
+        _shown(effect.home, names, arguments)
         for effect in effects
         if effect.home.is_grad
         or (effect.output is not None and run.outputs[effect.output].requires_grad)
@@ -344,11 +346,11 @@ def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:
     )
 
 
-def _shown(home: Home, run: _Run) -> str:
-    names = {id(cell): v.name for cell, v in run.trace.cell_inputs}
-    place = {place: key for key, place in run.places.items()}
+def _shown(
+    home: Home, names: Mapping[int, str | None], arguments: Mapping[int, str | None]
+) -> str:
+    """Return the name of a cell, from those of cells by identity and of arguments by place."""
     cell = home.cell
-    name = names.get(place[cell] if isinstance(cell, int) else id(cell))
-    if name is None:
-        name = getattr(cell, "name", None) or "a tensor"
+    name = arguments[cell] if isinstance(cell, int) else names.get(id(cell))
+    name = name or getattr(cell, "name", None) or "a tensor"
     return f"{name}.grad" if home.is_grad else name

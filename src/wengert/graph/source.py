@@ -7,6 +7,7 @@ operation, so recording keeps the pair (code object, instruction offset) and dec
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import TypeAlias
 
@@ -49,6 +50,7 @@ def line_number(source: Source) -> int:
     return code.co_firstlineno
 
 
+@lru_cache(maxsize=256)
 def describe(source: Source | None) -> str:
     """Return ``file.py:12``, or an empty string where the line is unknown."""
     if source is None:
