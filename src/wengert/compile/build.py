@@ -346,9 +346,7 @@ def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:
     )
 
 
-def _shown(
-    home: Home, names: Mapping[int, str | None], arguments: Mapping[int, str | None]
-) -> str:
+def _shown(home: Home, names: Mapping[int, str | None], arguments: Mapping[int, str | None]) -> str:
     """Return the name of a cell, from those of cells by identity and of arguments by place."""
     cell = home.cell
     name = arguments[cell] if isinstance(cell, int) else names.get(id(cell))

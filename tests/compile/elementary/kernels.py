@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compile.elementary import FUNCTIONS
+from wengert.compile.elementary import written
 from wengert.compile.emit import llvm
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function, Module
@@ -51,7 +51,7 @@ def native(
     def turn(index: Any, carried: Any) -> None:
         places = [function.element(source, scalar, index) for source in sources]
         xs = [Lane(function.value(f"load {kind}, ptr {p}, {align}"), dtype) for p in places]
-        y = FUNCTIONS[name](Lanes(function, width), *xs)
+        y = written(name)(Lanes(function, width), *xs)
         place = function.element(target, scalar, index)
         function.do(f"store {kind} {y.text}, ptr {place}, {align}")
 

@@ -51,11 +51,8 @@ class _Uses:
     """
 
     def __init__(self, program: Program) -> None:
-        self.writers: Counter[Buffer | None] = Counter()
-        self.readers: Counter[Buffer | None] = Counter()
-        for kernel in program.kernels:
-            self.writers.update({x.buffer for x in kernel.writes})
-            self.readers.update({x.buffer for x in kernel.reads})
+        self.writers = _count(kernel.writes for kernel in program.kernels)
+        self.readers = _count(kernel.reads for kernel in program.kernels)
         self.results = {x.buffer for x in program.results}
         self.pinned: set[Buffer | None] = set(self.results)
         for kernel in program.kernels:
@@ -73,6 +70,11 @@ class _Uses:
     def are_settled(self, xs: Iterable[Strided]) -> bool:
         """Tell whether all views show the same at all times at which they may be read."""
         return all(map(self.is_settled, xs))
+
+
+def _count(touched: Iterable[Iterable[Strided]]) -> Counter[Buffer | None]:
+    """Return how many kernels touch each buffer."""
+    return Counter(buffer for views in touched for buffer in {x.buffer for x in views})
 
 
 def fuse(program: Program, aliases: Mapping[int, int]) -> None:

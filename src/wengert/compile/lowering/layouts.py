@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.emit.arrays import Buffer, Strided, dense
@@ -197,7 +197,7 @@ def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
             step = -(-step * size // _LINE) * _LINE // size
             if step * size % _UNEVEN == 0:
                 step += _LINE // size
-    return replace(target, strides=tuple(strides))
+    return target.with_axes(target.shape, strides)
 
 
 def _fills(x: Strided) -> bool:
