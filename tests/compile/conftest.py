@@ -59,9 +59,9 @@ def generated(monkeypatch):
     made = []
     plain = llvm.MachineCode.__init__
 
-    def counted(self, assembly):
+    def counted(self, *assembly):
         made.append(assembly)
-        plain(self, assembly)
+        plain(self, *assembly)
 
     monkeypatch.setattr(llvm.MachineCode, "__init__", counted)
     return made

@@ -58,7 +58,7 @@ def native(
     function.loop(0, "%chunk", width, turn)
     body = f"call void @{module.define(function)}(ptr %addresses, i64 %count) ret void"
     module.add_text("entry", f"define void @entry(ptr %addresses, i64 %count) {{ {body} }}")
-    code = MachineCode(module.text(), cpu)
+    code = MachineCode(module.text(), cpu=cpu)
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(code.address("entry"))
 
     def call(*xs: Array) -> Array:

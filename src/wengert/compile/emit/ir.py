@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 Carried: TypeAlias = Sequence[tuple[str, str]]
 
-USUAL, HASTY = "#0", "#1"
-"""The attributes of functions, and of those that LLVM is not to spend its time on."""
-
 
 class Module:
-    """The text of one LLVM module.
+    """The text of functions, of which those that are `hasty` may call the others, not the reverse.
+
+    The two kinds are modules of their own for LLVM, which generates code at one pace for a module.
 
     Attributes
     ----------
@@ -36,6 +35,8 @@ class Module:
         self._names: dict[str, str] = {}
         self._declared: dict[str, str] = {}
         self._functions: dict[str, str] = {}
+        self._hasty: dict[str, str] = {}
+        self._heads: list[str] = []
         self._attributes = ""
         self.failures: list[tuple[type[Exception], str]] = []
         self.scratch = 0
@@ -50,7 +51,9 @@ class Module:
         body = function.text("")
         if body not in self._names:
             name = self._names[body] = f"f{len(self._names)}"
-            self._functions[name] = function.text(name)
+            self.add_text(name, function.text(name), function.hasty)
+            if not function.hasty:
+                self._heads.append(f"declare {function.head(name)}")
         return self._names[body]
 
     @property
@@ -58,21 +61,25 @@ class Module:
         """The functions outside the module that it calls, intrinsics and the runtime's aside."""
         return tuple(sorted(x for x in self._declared if not x.startswith(("llvm.", "wengert_"))))
 
-    def add_text(self, name: str, text: str) -> None:
+    def add_text(self, name: str, text: str, hasty: bool = False) -> None:
         """Add a function written out by hand."""
-        self._functions[name] = text
+        (self._hasty if hasty else self._functions)[name] = text
 
     def set_attributes(self, attributes: str) -> None:
         """Give all functions attributes (``"key"="value"`` …)."""
         self._attributes = attributes
 
     def text(self) -> str:
-        """Return the whole module."""
-        attributes = (
-            f"attributes {number} = {{ nounwind {more} {self._attributes} }}"
-            for number, more in ((USUAL, ""), (HASTY, "noinline optnone"))
-        )
-        return "\n".join((*self._declared.values(), *self._functions.values(), *attributes, ""))
+        """Return the functions that are not hasty."""
+        return self._joined(self._functions.values())
+
+    def hasty_text(self) -> str:
+        """Return those that are."""
+        return self._joined((*self._heads, *self._hasty.values()))
+
+    def _joined(self, functions: Iterable[str]) -> str:
+        attributes = f"attributes #0 = {{ nounwind {self._attributes} }}"
+        return "\n".join((*self._declared.values(), *functions, attributes, ""))
 
 
 class Function:
@@ -103,12 +110,15 @@ class Function:
 
     def text(self, name: str) -> str:
         """Return the finished function."""
+        linkage = "internal " if self.hasty else ""
+        head = f"define {linkage}{self.head(name)} #0 {{"
+        return "\n".join((head, "entry:", *self._prologue, *self._lines, "  ret void", "}"))
+
+    def head(self, name: str) -> str:
+        """Return its type, name and parameters."""
         pointers = (f"ptr %a{i}" for i in range(len(self.arrays)))
         numbers = (f"i64 %{number}" for number in self.numbers)
-        parameters = ", ".join(("ptr %control", *pointers, *numbers))
-        attributes = HASTY if self.hasty else USUAL
-        head = f"define internal void @{name}({parameters}) {attributes} {{"
-        return "\n".join((head, "entry:", *self._prologue, *self._lines, "  ret void", "}"))
+        return f"void @{name}({', '.join(('ptr %control', *pointers, *numbers))})"
 
     def pointer(self, array: Strided) -> str:
         """Return the address of the first element of an array: a parameter."""
@@ -228,9 +238,6 @@ class Function:
         known = isinstance(start, int) and isinstance(stop, int)
         if isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
             return first if stop <= start else list(body(start, first) or ())
-        if self.hasty and not carried:
-            self._loop_in_memory(start, stop, step, body)
-            return []
         entry, inside, done = self.label, self._new_label(), self._new_label()
         head = inside if known else self._new_label()
         self.do(f"br label %{head}")
@@ -261,33 +268,6 @@ class Function:
         ]
         self._begin(done)
         return following if known else names
-
-    def _loop_in_memory(
-        self,
-        start: str | int,
-        stop: str | int,
-        step: int,
-        body: Callable[[str | int, list[str]], Sequence[str] | None],
-    ) -> None:
-        """Emit a loop whose index is kept in memory.
-
-        LLVM analyses every index that is a phi, which takes longer than all else it does with a
-        `hasty` function.
-        """
-        head, inside, done = self._new_label(), self._new_label(), self._new_label()
-        slot = self.fresh()
-        self._prologue.append(f"  {slot} = alloca i64")
-        self.do(f"store i64 {start}, ptr {slot}")
-        self.do(f"br label %{head}")
-        self._begin(head)
-        index = self.value(f"load i64, ptr {slot}")
-        test = self.value(f"icmp slt i64 {index}, {stop}")
-        self.do(f"br i1 {test}, label %{inside}, label %{done}")
-        self._begin(inside)
-        body(index, [])
-        self.do(f"store i64 {self.value(f'add nsw i64 {index}, {step}')}, ptr {slot}")
-        self.do(f"br label %{head}")
-        self._begin(done)
 
     def choose(
         self, condition: str, then: Callable[[], Sequence[str]], otherwise: Carried

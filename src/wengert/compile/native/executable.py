@@ -19,7 +19,7 @@ from wengert.compile.disk.lines import Lines
 from wengert.compile.disk.record import Record
 from wengert.compile.emit import layout
 from wengert.compile.emit.layout import ALIGNMENT
-from wengert.compile.emit.loader import Code, from_object, identity
+from wengert.compile.emit.loader import Code, from_objects, identity
 from wengert.compile.native import threads as pool
 from wengert.compile.native.tuning import NEVER, TRIALS
 from wengert.compile.settings import available
@@ -72,7 +72,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
         if folder and key and compiler_unchanged():
             folder.save(key, record)
     else:
-        record, code = kept, from_object(kept.object_code)
+        record, code = kept, from_objects(kept.objects)
     return Executable(graph, aliases, _native(graph, lines, record, code, threads))
 
 

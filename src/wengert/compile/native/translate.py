@@ -30,9 +30,9 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
     program = prepare(optimise(graph), aliases, machine())
     pointers = len(graph.inputs) + len(graph.outputs)
     module, rows = generate(program.phases, pointers, machine(), attributes(), pause())
-    code = MachineCode(module.text())
+    code = MachineCode(module.text(), module.hasty_text())
     record = Record(
-        code.object_code,
+        code.objects,
         tuple((error, lines.numbered(message)) for error, message in module.failures),
         _numbered(program.constants, graph),
         program.arena_bytes,
