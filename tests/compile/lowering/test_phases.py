@@ -198,3 +198,14 @@ def test_square_arrays_do_not_double_the_ways_to_cut_with_each_chain():
         chain = phases.Chain([], [phases.Cut(16, ()), phases.Cut(16, ())], 1)
         together = phases._side_by_side(together, chain) if together.cuts else chain
         assert 2 <= len(together.cuts) <= 16
+
+
+@pytest.mark.parametrize(("rows", "even"), [(1600, True), (1616, False)])
+def test_chunks_are_of_one_length_where_that_can_be(rows, even):
+    x = RNG.standard_normal((rows, 600))
+    program = prepare(
+        graph_of(lambda x: F.tanh(x - F.sum(x, axis=1, keepdims=True)), x), {}, machine()
+    )
+    ((chain,),) = program.phases
+    assert chain.grid.chunks >= 8
+    assert (chain.grid.length % chain.grid.step == 0) is even

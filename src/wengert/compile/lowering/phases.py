@@ -98,8 +98,17 @@ class Chain:
             align = ROWS
         chunks = min(_MOST, max(1, self.work // (_STRIP * grid.GRAIN)))
         step = -(-length // chunks)
-        found = Grid(length, -(-step // align) * align)
+        found = Grid(length, _even(length, -(-step // align) * align, align))
         return found if found.chunks > 1 else None
+
+
+def _even(length: int, step: int, align: int) -> int:
+    """Return the longest step that leaves no shorter chunk, which would have code of its own.
+
+    `step` itself, if that would be less than half of it.
+    """
+    even = (s for s in range(step, step // 2, -align) if length % s == 0)
+    return next(even, step)
 
 
 Phase = list[Chain]
