@@ -7,6 +7,7 @@ of the tile share the code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 DEAR = 8
 """From which cost on, in additions, stores are made in loops: about what keeping a sum aside and
 looping adds to each vector is then a small part."""
+
+
+LONG = 512
+"""Terms from which on that is a small part of the sum itself: any code is shared."""
 
 
 FAR = 1 << 17
@@ -66,7 +71,8 @@ def store_results(tile: Tile, sums: Sequence[str]) -> None:
     sums : sequence of str
         The sums, in the order of the tile's places.
     """
-    if len(sums) == 1 or _cost(tile) < DEAR:
+    long = math.prod(tile.kernel.inner) >= LONG
+    if len(sums) == 1 or _cost(tile) < (1 if long else DEAR):
         known: dict[tuple[Index, Index], str] = dict(zip(tile.places, sums, strict=True))
         values = _Values(tile, lambda i, j: known[i, j])
         for i, j in tile.places:
