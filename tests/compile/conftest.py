@@ -57,11 +57,11 @@ def any_processor(request):
 def generated(monkeypatch):
     """Return a list that grows by each generation of code."""
     made = []
-    plain = llvm.MachineCode.__init__
+    plain = llvm.object_code
 
-    def counted(self, *assembly):
+    def counted(*assembly):
         made.append(assembly)
-        plain(self, *assembly)
+        return plain(*assembly)
 
-    monkeypatch.setattr(llvm.MachineCode, "__init__", counted)
+    monkeypatch.setattr(llvm, "object_code", counted)
     return made

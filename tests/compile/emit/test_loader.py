@@ -42,9 +42,12 @@ define double @entry(i64 %which, double %x) nounwind {
 """
 
 
+VALUES = [3.25 * 1.5, 3.25**2.5, 0.0]
+
+
 @pytest.fixture(scope="module")
 def generated():
-    return llvm.MachineCode(ASSEMBLY)
+    return llvm.object_code(ASSEMBLY)
 
 
 def values(code):
@@ -55,9 +58,9 @@ def values(code):
 
 
 def test_it_runs_as_llvm_loads_it(generated):
-    loaded = loader.from_objects(generated.objects)
+    loaded = loader.from_objects(generated)
     assert isinstance(loaded, loader.Loaded)
-    assert values(loaded) == values(generated) == [3.25 * 1.5, 3.25**2.5, 0.0]
+    assert values(loaded) == values(llvm.MachineCode(generated)) == VALUES
 
 
 CALLER = """
@@ -73,15 +76,14 @@ define double @twice(double %x) nounwind {
 @pytest.mark.parametrize("without_llvm", [True, False])
 def test_one_part_may_call_another(monkeypatch, without_llvm):
     monkeypatch.setattr(loader, "possible", lambda: without_llvm)
-    generated = llvm.MachineCode(ASSEMBLY, CALLER)
-    for code in (generated, loader.from_objects(generated.objects)):
-        twice = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address("twice"))
-        assert twice(3.0) == 3.0 * 1.5 * 1.5
+    code = loader.from_objects(llvm.object_code(ASSEMBLY, CALLER))
+    twice = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address("twice"))
+    assert twice(3.0) == 3.0 * 1.5 * 1.5
     assert isinstance(code, loader.Loaded) is without_llvm
 
 
 def test_the_code_cannot_be_written(generated):
-    loaded = loader.Loaded(*generated.objects)
+    loaded = loader.Loaded(*generated)
     start = f"{loaded._base:x}-"
     maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     (rights,) = (line.split()[1] for line in maps if line.startswith(start))
@@ -103,7 +105,7 @@ def relocation_place(object_code):
 
 
 def test_what_is_unusual_is_refused(generated):
-    (code,) = generated.objects
+    (code,) = generated
     for place, value in (
         (0, b"\x7fELG"),
         (18, struct.pack("<H", 183)),
@@ -118,9 +120,9 @@ def test_what_cannot_be_loaded_so_is_left_to_llvm(generated, monkeypatch):
         raise OSError
 
     monkeypatch.setattr(loader, "_let_run", refuse)
-    code = loader.from_objects(generated.objects)
+    code = loader.from_objects(generated)
     assert isinstance(code, llvm.MachineCode)
-    assert values(code) == values(generated)
+    assert values(code) == VALUES
 
 
 def test_unknown_functions_are_noticed():

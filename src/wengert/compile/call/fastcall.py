@@ -86,12 +86,12 @@ def _loaded(slots: objects.Slots, instance: int) -> Code:
     if kept is not None:
         return from_objects(kept.objects)
     from wengert.compile.call.code import call_code
-    from wengert.compile.emit.llvm import MachineCode, machine
+    from wengert.compile.emit import llvm
 
-    code = MachineCode(call_code(machine(), slots, instance).text())
+    objects = llvm.object_code(call_code(llvm.machine(), slots, instance).text())
     if folder and source and compiler_unchanged():
-        folder.save(key, Record(code.objects, (), (), 0, 0, False))
-    return code
+        folder.save(key, Record(objects, (), (), 0, 0, False))
+    return from_objects(objects)
 
 
 def offer(function: Any, kind: type, programs: Sequence[Program]) -> Any:

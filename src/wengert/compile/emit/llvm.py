@@ -119,8 +119,8 @@ def identity() -> str:
     return " ".join((versions, _target().triple, *_processor()[:2], f"opt={_USUAL},{_HASTY}"))
 
 
-class MachineCode:
-    """Functions in memory, ready to run; freed with this object.
+def object_code(assembly: str, hasty: str = "", cpu: str = "") -> tuple[bytes, ...]:
+    """Return the object code of modules, for `from_objects` to load, also in another process.
 
     Parameters
     ----------
@@ -128,34 +128,36 @@ class MachineCode:
         A module, and one that calls it, for which code is to be generated quickly rather than well.
     cpu : str
         The processor to make code for, as LLVM calls it; without it, the one at hand.
+    """
+    processor = (cpu, "") if cpu else _processor()[:2]
+    texts = {_USUAL: assembly, _HASTY: hasty}
+    return tuple(
+        _generated(text, _generator(*processor, level)) for level, text in texts.items() if text
+    )
 
-    Attributes
+
+def _generated(assembly: str, generator: Any) -> bytes:
+    """Return what a generator makes of a module."""
+    module = binding.parse_assembly(assembly)
+    module.triple = _target().triple
+    module.data_layout = str(generator.target_data)
+    code: bytes = generator.emit_object(module)
+    return code
+
+
+class MachineCode:
+    """Object code that LLVM has put into memory, ready to run; freed with this object.
+
+    Parameters
     ----------
-    objects : tuple of bytes
-        What `from_objects` makes the same code of again, in another process.
+    objects : sequence of bytes
+        It was generated for a machine with this `identity`.
     """
 
-    def __init__(self, assembly: str, hasty: str = "", cpu: str = "") -> None:
-        processor = (cpu, "") if cpu else _processor()[:2]
-        texts = {_USUAL: assembly, _HASTY: hasty}
-        objects = (
-            _object_code(text, _generator(*processor, level))
-            for level, text in texts.items()
-            if text
-        )
-        self._load(tuple(objects), _target_machine(*processor))
-
-    @classmethod
-    def from_objects(cls, objects: Sequence[bytes]) -> MachineCode:
-        """Return the code that was generated before, for a machine with this `identity`."""
-        made = cls.__new__(cls)
-        made._load(tuple(objects), _target_machine(*_processor()[:2]))
-        return made
-
-    def _load(self, objects: tuple[bytes, ...], machine: Any) -> None:
-        self.objects = objects
+    def __init__(self, objects: Sequence[bytes]) -> None:
         for name, address in symbols().items():
             binding.add_symbol(name, address)
+        machine = _target_machine(*_processor()[:2])
         self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
         for code in objects:
             self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
@@ -164,12 +166,3 @@ class MachineCode:
     def address(self, name: str) -> int:
         """Return where a function starts."""
         return int(self._engine.get_function_address(name))
-
-
-def _object_code(assembly: str, generator: Any) -> bytes:
-    """Return what a generator makes of a module."""
-    module = binding.parse_assembly(assembly)
-    module.triple = _target().triple
-    module.data_layout = str(generator.target_data)
-    code: bytes = generator.emit_object(module)
-    return code

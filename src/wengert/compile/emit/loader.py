@@ -57,7 +57,7 @@ class UnusualError(Exception):
 
 
 def from_objects(objects: Sequence[bytes]) -> Code:
-    """Return the code that was generated before, for a machine with this `identity`.
+    """Return code that was generated for a machine with this `identity`.
 
     Each part may call those before it; what is wanted from outside is in the last one.
     """
@@ -71,7 +71,7 @@ def from_objects(objects: Sequence[bytes]) -> Code:
             pass
     from wengert.compile.emit.llvm import MachineCode
 
-    return MachineCode.from_objects(objects)
+    return MachineCode(objects)
 
 
 def possible() -> bool:

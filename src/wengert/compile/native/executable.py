@@ -63,23 +63,20 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
     lines = Lines(graph)
     folder = cache.current()
     key = code_key(graph, aliases, lines, identity()) if folder else None
-    kept = folder.load(key) if folder and key else None
-    code: Code
-    if kept is None:
+    record = folder.load(key) if folder and key else None
+    if record is None:
         from wengert.compile.native.translate import translate
 
-        record, code = translate(graph, aliases, lines)
+        record = translate(graph, aliases, lines)
         if folder and key and compiler_unchanged():
             folder.save(key, record)
-    else:
-        record, code = kept, from_objects(kept.objects)
-    return Executable(graph, aliases, _native(graph, lines, record, code, threads))
+    return Executable(graph, aliases, _native(graph, lines, record, threads))
 
 
-def _native(graph: Graph, lines: Lines, record: Record, code: Code, threads: int | None) -> Native:
-    """Return the code with the constants and lines of `graph`."""
+def _native(graph: Graph, lines: Lines, record: Record, threads: int | None) -> Native:
+    """Return the code, loaded, with the constants and lines of `graph`."""
     return Native(
-        code,
+        from_objects(record.objects),
         tuple((error, lines.filled(message)) for error, message in record.failures),
         tuple(
             np.array(graph.free[x].value, order="C") if isinstance(x, int) else x
