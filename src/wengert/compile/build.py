@@ -104,6 +104,8 @@ def build(
     if moved := outside.moved or held.changed() or held.changed(announced=True):
         raise moved_error(name, moved)
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
+    grads = [e for e in effects if e.home.is_grad and e.donor is None]
+    lasting = frozenset(e.output for e in grads if e.output is not None)
     results = Graph(run.inputs, [outputs[place] for place in shown], name)
     return Entry(
         graph=graph,
@@ -120,9 +122,10 @@ def build(
         results=results,
         pullback=Pullback(results, threads),
         obstacle=obstacle,
-        run=compile_graph(graph, donors, threads),
+        run=compile_graph(graph, donors, threads, lasting),
         donors=donors,
         donated=frozenset(donors.values()),
+        lasting=lasting,
     )
 
 

@@ -238,7 +238,7 @@ class CompiledFunction:
 
         leaves, spec = pytree.flatten((args, kwargs))
         entry = self._entry(args, kwargs, leaves, spec)
-        return make_plan(entry.graph, entry.donors)
+        return make_plan(entry.graph, entry.donors, entry.lasting)
 
     def __reduce__(self) -> str:
         """Copy and pickle like a function: it stays the same object, found by its name."""

@@ -33,7 +33,11 @@ class Kernel(abc.ABC):
         What is written at each place, when everything read at that place has been read.
     labels : list of str
         The operations it carries out, for people.
+    lasting : bool
+        Whether it writes to memory that is seen also if the call fails.
     """
+
+    lasting = False
 
     def __init__(self, shape: Shape, stores: Sequence[Store], labels: Sequence[str] = ()) -> None:
         self.shape = shape

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,12 @@ _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 _ASSIST = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
-def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None = 1) -> Executable:
+def compile_graph(
+    graph: Graph,
+    aliases: Mapping[int, int],
+    threads: int | None = 1,
+    lasting: Collection[int] = (),
+) -> Executable:
     """Compile `graph` to native code.
 
     Parameters
@@ -44,6 +49,9 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
     threads : int, optional
         How many threads a call uses. None: one or all of the processors there are, whichever turns
         out to be quicker. The bits of the results do not depend on it.
+    lasting : collection of int
+        The outputs that are given memory which is seen also if a call fails. Like that of inputs,
+        it is left alone then.
 
     Returns
     -------
@@ -62,13 +70,13 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
     lines = Lines(graph)
     folder = cache.current()
-    key = code_key(graph, aliases, lines, identity()) if folder else None
+    key = code_key(graph, aliases, lines, identity(), lasting) if folder else None
     kept = folder.load(key) if folder and key else None
     code: Code
     if kept is None:
         from wengert.compile.native.translate import translate
 
-        record, code = translate(graph, aliases, lines)
+        record, code = translate(graph, aliases, lines, lasting)
         if folder and key and compiler_unchanged():
             folder.save(key, record)
     else:
@@ -212,8 +220,7 @@ class Executable:
         TypeError, ValueError
             If an array is not what the graph says.
         IndexError
-            If an index was out of range. What is computed after that is not written; outputs, and
-            arrays in place that do not depend on it, may be.
+            If an index was out of range. The inputs, and outputs that last, are as they were.
         """
         thread = threading.get_ident()
         try:
