@@ -13,6 +13,7 @@ from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
 from wengert.compile.lowering.lower import Program
 from wengert.compile.lowering.phases import Phase, schedule
+from wengert.compile.lowering.takeover import take_over
 
 
 @dataclass(slots=True)
@@ -73,6 +74,7 @@ def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
     used = [k for k in program.kernels if isinstance(k, Check) or any(x.size for x in k.writes)]
     program.phases = schedule(used)
     program.kernels[:] = [k for phase in program.phases for c in phase for _, k in c.kernels]
+    take_over(program.phases)
     program.arena_bytes = _assign_offsets(program)
 
 
