@@ -38,6 +38,8 @@ class _Run:
     result_leaves: list[Any]
     places: dict[int, int]
     """For the cell that stands for an argument, by identity, its place among the leaves."""
+    stand_ins: list[weakref.ref[Tensor]]
+    """These cells."""
 
     moved: dict[int, Read] = field(default_factory=dict)
     """For a tensor that each call replaces where it stands, by identity, how to read that place."""
@@ -99,7 +101,7 @@ def build(
     modes = [x for x in trace.modes.values() if getattr(x[0], "_original", None) is None]
     trace.forget()
     readers = [*hypers, *(guard.read for guard in guards)]
-    refuse_kept(name, trace, graph, [*run.results, *outside.stored], readers)
+    refuse_kept(name, trace, graph, run.stand_ins, [*run.results, *outside.stored], readers)
     held = outside.held
     if moved := outside.moved or held.changed() or held.changed(announced=True):
         raise moved_error(name, moved)
@@ -206,7 +208,8 @@ def _run(
         outputs = [leaf._read() for leaf in returned]
     sources, inputs = _sources(trace, arguments, stand_ins)
     leaves = _result_leaves(trace.what, results)
-    return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins)
+    lent = [weakref.ref(replaced[place]) for place in stand_ins.values()]
+    return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins, lent)
 
 
 def _refuse_replaced(name: str, modules: Sequence[Any]) -> None:
