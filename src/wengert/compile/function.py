@@ -284,7 +284,7 @@ def compile(
         When called, if the function branches on the value of a tensor, or keeps a tensor that it
         made where no call can store its own.
     TypeError
-        If `function` cannot be called.
+        If `function` cannot be called, or `threads` is no integer.
     ValueError
         If `threads` is less than 1.
 
@@ -305,6 +305,8 @@ def compile(
             "not what a call of it returned."
         )
     count = default_threads() if threads is None else threads
+    if not isinstance(count, int | None):
+        raise TypeError(f"compile: threads must be an integer or None, got {count!r}.")
     if count is not None and count < 1:
         raise ValueError(f"compile: threads must be at least 1, got {count}.")
     for module in _FIRST_NEEDED:

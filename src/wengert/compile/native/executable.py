@@ -245,9 +245,11 @@ class Executable:
         """Ask for as many helpers as calls want now."""
         pool.summon(self, int(self._wanted[0]))
 
-    def dismiss(self) -> None:
-        """Do without helpers from now on."""
-        self._control[layout.MOST // 8] = self._wanted[0] = 0
+    def limit(self, helpers: int) -> None:
+        """Do with so many helpers at most from now on."""
+        most = self._control[layout.MOST // 8 :]
+        most[0] = min(int(most[0]), helpers)
+        self._wanted[0] = min(int(self._wanted[0]), helpers)
 
     def assist(self, thread: int) -> None:
         """Help with the calls of this function until none has come for a while."""
