@@ -59,6 +59,10 @@ def test_some(first, monkeypatch):
         check(seed, monkeypatch)
 
 
+def test_one_that_rounds_where_a_slope_is_zero(monkeypatch):
+    check(200200, monkeypatch)
+
+
 @pytest.mark.parametrize("seed", [20024, 20414, 20438, 20861, 20969])
 def test_some_that_fail(seed, monkeypatch):
     assert expected(program(seed))[0] is None
