@@ -165,6 +165,8 @@ def test_decorator():
 
     assert (f.__name__, f.__doc__) == ("f", "Say.")
     assert f(wg.zeros(1)).item() == 1.0
+    with pytest.raises(TypeError, match="compile: needs a function, got int; pass the function"):
+        wg.compile(3)
     with pytest.raises(ValueError, match="compile: threads must be at least 1, got 0"):
         wg.compile(lambda x: x, threads=0)
 

@@ -40,6 +40,8 @@ class _Run:
     result_leaves: list[Any]
     places: dict[int, int]
     """For the cell that stands for an argument, by identity, its place among the leaves."""
+    stand_ins: list[weakref.ref[Tensor]]
+    """These cells."""
 
     moved: dict[int, Read] = field(default_factory=dict)
     """For a tensor that each call replaces where it stands, by identity, how to read that place."""
@@ -118,11 +120,13 @@ def build(
     modes = [x for x in trace.modes.values() if getattr(x[0], "_original", None) is None]
     trace.forget()
     readers = [*hypers, *(guard.read for guard in guards)]
-    refuse_kept(name, trace, graph, [*run.results, *outside.stored], readers)
+    refuse_kept(name, trace, graph, run.stand_ins, [*run.results, *outside.stored], readers)
     held = outside.held
     if moved := outside.moved or held.changed() or held.changed(announced=True):
         raise moved_error(name, moved)
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
+    grads = [e for e in effects if e.home.is_grad and e.donor is None]
+    lasting = frozenset(e.output for e in grads if e.output is not None)
     results = Graph(run.inputs, [outputs[place] for place in shown], name)
     return Entry(
         graph=graph,
@@ -139,9 +143,10 @@ def build(
         results=results,
         pullback=Pullback(results, threads),
         obstacle=obstacle,
-        run=compile_graph(graph, donors, threads),
+        run=compile_graph(graph, donors, threads, lasting),
         donors=donors,
         donated=frozenset(donors.values()),
+        lasting=lasting,
     )
 
 
@@ -222,7 +227,8 @@ def _run(
         outputs = [leaf._read() for leaf in returned]
     sources, inputs = _sources(trace, arguments, stand_ins)
     leaves = _result_leaves(trace.what, results)
-    return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins)
+    lent = [weakref.ref(replaced[place]) for place in stand_ins.values()]
+    return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins, lent)
 
 
 def _refuse_replaced(name: str, modules: Sequence[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from wengert.compile.emit.arrays import Strided
 from wengert.compile.emit.llvm import attributes, machine, pause
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.product import Product
@@ -29,8 +30,9 @@ class KernelPlan(NamedTuple):
 
     Attributes
     ----------
-    kind : {"map", "reduce", "product", "loop"}
-        Elementwise; a reduction; a matrix product; a loop whose places depend on the values.
+    kind : {"map", "reduce", "product", "loop", "check"}
+        Elementwise; a reduction; a matrix product; a loop whose places depend on the values; a look
+        at values with which the call would fail.
     operations : tuple of str
         The operations of the graph that it carries out, with their lines: what was fused.
     shape : tuple of int
@@ -165,7 +167,7 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
         yield "  ".join(cells).rstrip()
 
 
-def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
+def make_plan(graph: Graph, aliases: Mapping[int, int], lasting: Iterable[int] = ()) -> Plan:
     """Return the plan of the native code of `graph`.
 
     Parameters
@@ -174,8 +176,10 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
         What is compiled.
     aliases : mapping of int to int
         The outputs that take over the memory of an input.
+    lasting : iterable of int
+        The outputs in memory that is seen also if a call fails.
     """
-    program = prepare(optimise(graph), aliases, machine())
+    program = prepare(optimise(graph), aliases, machine(), lasting)
     module, _ = generate(program.phases, 0, machine(), attributes(), pause())
     new = [v for place, v in enumerate(graph.outputs) if place not in aliases]
     return Plan(
@@ -204,6 +208,8 @@ def _kernel_plan(kernel: Kernel) -> KernelPlan:
         flops += size * math.prod(kernel.inner) * (1 + kernel.before.cost)
     elif isinstance(kernel, Each):
         kind = "loop"
+    elif isinstance(kernel, Check):
+        kind = "check"
     return KernelPlan(
         kind,
         tuple(kernel.labels),

@@ -41,6 +41,14 @@ def caller() -> Source | None:
     return None
 
 
+def stacklevel() -> int:
+    """Return the level by which `warnings.warn`, called next, names the line of the user."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def line_number(source: Source) -> int:
     """Return the line that `source` stands on."""
     code, offset = source

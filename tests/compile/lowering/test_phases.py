@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import wengert as wg
-from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
+from tests.compile.programs import F, compiled, graph_of, reference, same_bits, shared_finely
 from tests.compile.test_random_graphs import programs
 from tests.compile.test_training_steps import Training, adam, sgd
 from wengert.compile.emit.arrays import Buffer, dense
@@ -84,6 +84,30 @@ def test_no_item_of_a_phase_touches_what_another_writes(monkeypatch):
 
     examine()
     assert sum(shared) > len(shared) / 2
+
+
+def read_beside(x):
+    y = F.cumulative_sum(x, axis=1)
+    total = F.sum(y)
+    columns = F.sum(y * total, axis=0)
+    z = y + total
+    return columns, F.sum(z * z, axis=1), F.matmul(z, x)
+
+
+def read_across(x):
+    y = F.cumulative_sum(x, axis=1)
+    columns = F.expand_dims(F.sum(y, axis=0), 1)
+    z = y + columns
+    return F.sum(z * z, axis=1), F.matmul(z, x)
+
+
+@pytest.mark.parametrize("function", [read_beside, read_across])
+def test_what_other_items_read_is_not_overwritten(function, monkeypatch):
+    shared_finely(monkeypatch)
+    x = RNG.integers(-3, 4, (48, 48)).astype(np.float64)
+    graph = graph_of(function, x)
+    assert check(prepare(graph, {}, machine())) > 2
+    same_bits(compiled(graph, [x], 3), reference(graph, [x]))
 
 
 @pytest.mark.parametrize("optimizer", [sgd, adam])

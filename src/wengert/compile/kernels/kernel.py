@@ -30,7 +30,11 @@ class Kernel(abc.ABC):
         The index space of the stores.
     labels : list of str
         The operations it carries out, for people.
+    lasting : bool
+        Whether it writes to memory that is seen also if the call fails.
     """
+
+    lasting = False
 
     def __init__(self, shape: Shape, stores: Sequence[Store], labels: Sequence[str] = ()) -> None:
         self.shape = shape

@@ -8,6 +8,7 @@ from typing import Any
 
 from wengert.compile.emit.arrays import Counter, Immediate, Strided
 from wengert.compile.emit.types import literal
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.nodes import Apply, Node, Result
@@ -79,6 +80,8 @@ class Signature:
             return self._view(kernel.x), self._view(kernel.y), kernel.inner
         if isinstance(kernel, Each):
             return kernel.body, kernel.grid
+        if isinstance(kernel, Check):
+            return kernel.requirement
         return ()
 
 

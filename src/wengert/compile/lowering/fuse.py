@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.emit.arrays import Counter as Counting
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
 from wengert.compile.kernels.nodes import Node, Summary, replaced
@@ -189,9 +190,10 @@ def drop_unread(program: Program) -> None:
     wanted = {x.buffer for x in program.results}
     kept = []
     for kernel in reversed(program.kernels):
-        if not any(x.buffer in wanted for x in kernel.writes):
+        if not isinstance(kernel, Check) and not any(x.buffer in wanted for x in kernel.writes):
             continue
-        kernel.stores = [s for s in kernel.stores if s.target.buffer in wanted]
+        if not isinstance(kernel, Check):
+            kernel.stores = [s for s in kernel.stores if s.target.buffer in wanted]
         wanted.update(x.buffer for x in kernel.reads)
         kept.append(kernel)
     program.kernels[:] = reversed(kept)

@@ -19,6 +19,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from wengert.compile.kernels import grid
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.grid import Grid
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.panels import ROWS
@@ -115,7 +116,10 @@ Phase = list[Chain]
 
 
 class _Conflict(NamedTuple):
-    """An earlier kernel, the place of its access, and that of the access that must come later."""
+    """An earlier kernel, the place of its access, and that of the access that must come later.
+
+    The places are -1 if the whole of the one must come after the whole of the other.
+    """
 
     number: int
     place: int
@@ -145,8 +149,12 @@ def schedule(kernels: Sequence[Kernel]) -> list[Phase]:
 
 
 def _conflicts(kernels: Sequence[Kernel]) -> list[list[_Conflict]]:
-    """Return, for each kernel, what earlier kernels touch and must have touched before it."""
+    """Return, for each kernel, what earlier kernels touch and must have touched before it.
+
+    What lasts is written after all checks.
+    """
     touched: dict[Hashable, list[_Touch]] = defaultdict(list)
+    checks: list[_Conflict] = []
     found = []
     for number, kernel in enumerate(kernels):
         touches = [
@@ -163,6 +171,10 @@ def _conflicts(kernels: Sequence[Kernel]) -> list[list[_Conflict]]:
         )
         for memory, touch in touches:
             touched[memory].append(touch)
+        if kernel.lasting:
+            found[-1] += checks
+        if isinstance(kernel, Check):
+            checks.append(_Conflict(number, -1, -1))
     return found
 
 
@@ -241,7 +253,9 @@ def _apart(chain: Chain, cut: Cut, number: int, conflicts: Sequence[_Conflict]) 
     """Tell whether each chunk of a kernel meets only the same chunk of those before it."""
     kernels, axes = dict(chain.kernels), _axes(chain, cut)
     seen = {n: accesses(kernels[n], axes[n]) for n in {number, *(c.number for c in conflicts)}}
-    return all(aligned(seen[c.number][c.place], seen[number][c.mine]) for c in conflicts)
+    return all(
+        c.place >= 0 and aligned(seen[c.number][c.place], seen[number][c.mine]) for c in conflicts
+    )
 
 
 def _packed(phase: Phase) -> Phase:

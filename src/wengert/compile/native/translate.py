@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from wengert.compile.disk.lines import Lines
 from wengert.compile.disk.record import Record
@@ -16,7 +16,9 @@ from wengert.graph.graph import Graph
 from wengert.passes.pipeline import optimise
 
 
-def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> Record:
+def translate(
+    graph: Graph, aliases: Mapping[int, int], lines: Lines, lasting: Iterable[int] = ()
+) -> Record:
     """Return the code of `graph`, to load and to keep.
 
     Parameters
@@ -27,8 +29,10 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> Record:
         The outputs that take over the memory of an input.
     lines : Lines
         The lines of the graph.
+    lasting : iterable of int
+        The outputs in memory that is seen also if a call fails.
     """
-    program = prepare(optimise(graph), aliases, machine())
+    program = prepare(optimise(graph), aliases, machine(), lasting)
     pointers = len(graph.inputs) + len(graph.outputs)
     module, rows = generate(program.phases, pointers, machine(), attributes(), pause())
     return Record(
