@@ -19,6 +19,10 @@ WIDTH = 16
 """Most lanes a value has; LLVM splits it into as many registers as the machine needs."""
 
 
+NEAR = 4
+"""The greatest stride with which elements are read and written together with what is between."""
+
+
 def width_for(length: int, most: int = WIDTH) -> int:
     """Return how many lanes a loop over `length` elements uses: a power of two."""
     return min(most, 1 << max(length - 1, 0).bit_length())
@@ -35,6 +39,9 @@ def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> 
         return lanes.add(first, Lane(f"<{steps}>", INT64))
     if stride == 1 and (lanes.mask is None or function.module.machine.masks):
         return Lane(_load(lanes, array, offset), dtype)
+    if _are_near(lanes, array, stride):
+        found = _load(_apart(lanes, stride), array, offset)
+        return Lane(_picked(lanes, found, array, stride), dtype)
     used = width if lanes.used is None else lanes.used
     start, kind = element_address(function, array, offset), memory_type(dtype)
     scalars = [
@@ -42,6 +49,42 @@ def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> 
         for place in range(used)
     ]
     return lanes.gather(scalars + [literal(0, dtype)] * (width - used), dtype)
+
+
+def _are_near(lanes: Lanes, array: Strided, stride: int) -> bool:
+    """Tell whether elements are best moved together, under a mask that hides those between."""
+    masks, known = lanes.function.module.machine.masks, lanes.mask is None or lanes.used is not None
+    return masks and known and 1 < stride <= NEAR and array.dtype.itemsize >= _LEAST
+
+
+_LEAST = 4
+"""The fewest bytes of elements that are moved under a mask of every second one, or fewer."""
+
+
+def _apart(lanes: Lanes, stride: int) -> Lanes:
+    """Return as many lanes as there are elements, of which those `stride` apart are in use."""
+    width, used = lanes.width * stride, lanes.width if lanes.used is None else lanes.used
+    tests = (i % stride == 0 and i < used * stride for i in range(width))
+    mask = f"<{', '.join(f'i1 {str(test).lower()}' for test in tests)}>"
+    return Lanes(lanes.function, width, mask)
+
+
+def _picked(lanes: Lanes, text: str, array: Strided, stride: int) -> str:
+    """Return the elements that are `stride` apart in a vector."""
+    kind = vector(memory_type(array.dtype), lanes.width * stride)
+    places = ", ".join(f"i32 {stride * place}" for place in range(lanes.width))
+    return lanes.function.value(
+        f"shufflevector {kind} {text}, {kind} poison, <{lanes.width} x i32> <{places}>"
+    )
+
+
+def _spread(lanes: Lanes, text: str, array: Strided, stride: int) -> str:
+    """Return a vector in which elements are `stride` apart."""
+    width, kind = lanes.width * stride, vector(memory_type(array.dtype), lanes.width)
+    places = ", ".join("i32 poison" if i % stride else f"i32 {i // stride}" for i in range(width))
+    return lanes.function.value(
+        f"shufflevector {kind} {text}, {kind} poison, <{width} x i32> <{places}>"
+    )
 
 
 def _load(lanes: Lanes, array: Strided, offset: str | int) -> str:
@@ -66,6 +109,10 @@ def store_lanes(lanes: Lanes, value: Lane, array: Strided, offset: str | int, st
     """Write the elements at ``offset + stride * lane``, from the lanes that are in use."""
     function, width, dtype = lanes.function, lanes.width, value.dtype
     assert dtype == array.dtype, (dtype, array.dtype)
+    if width > 1 and lanes.used != 1 and _are_near(lanes, array, stride):
+        wide = Lane(_spread(lanes, value.text, array, stride), dtype)
+        store_lanes(_apart(lanes, stride), wide, array, offset, 1)
+        return
     address = element_address(function, array, offset)
     # LLVM (22) makes of a masked store of one lane a store of what the lane was narrowed from.
     if width == 1 or stride != 1 or lanes.used == 1:
