@@ -16,6 +16,8 @@ import wengert as wg
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
+from wengert.compile.kernels.reduce import Reduce
+from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
 from wengert.compile.plan import make_plan
@@ -91,6 +93,29 @@ def test_a_chunk_of_one_result_is_summed_as_the_others(monkeypatch):
     x = RNG.standard_normal((64, 17)).astype(np.float32)
     graph = graph_of(lambda v: (F.sum(v * v, axis=0), v - F.sum(v, axis=0)), x)
     shared_and_whole(graph, [x], monkeypatch)
+
+
+def test_lanes_are_what_is_neighbours_in_most_of_what_is_read():
+    x = RNG.standard_normal((3000, 54)).astype(np.float32)
+    y, z = x[:, 0].copy(), x[0].copy()
+
+    def by_rows(spec, x, y):
+        program = prepare(graph_of(lambda x, y: F.contract(spec, x, y), x, y), {}, MACHINES[-1])
+        return {k.by_rows for k in program.kernels if isinstance(k, Reduce)}
+
+    assert by_rows("ab,a->b", x, y) == {False}
+    assert by_rows("ab,b->a", x, z) == {True}
+
+
+@pytest.mark.parametrize("shape", [(64, 17), (2500, 3), (3000, 54), (1025, 2)])
+def test_a_vector_times_a_matrix_is_summed_alike_in_all_chunks(shape, monkeypatch):
+    x = RNG.standard_normal(shape).astype(np.float32)
+    y = RNG.standard_normal(shape[0]).astype(np.float32)
+    graph = graph_of(lambda x, y: F.contract("ab,a->b", x, F.tanh(y)), x, y)
+    (found,) = shared_and_whole(graph, [x, y], monkeypatch)
+    wanted = np.tanh(y) @ x.astype(np.float64)
+    bound = 1100 * np.finfo(np.float32).eps * (np.abs(np.tanh(y)) @ np.abs(x))
+    assert np.all(np.abs(found - wanted) <= bound)
 
 
 def test_the_place_of_a_maximum_among_many(monkeypatch):

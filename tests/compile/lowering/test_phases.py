@@ -15,7 +15,15 @@ from tests.compile.test_training_steps import Training, adam, sgd
 from wengert.compile.emit.arrays import Buffer, dense
 from wengert.compile.emit.llvm import machine
 from wengert.compile.lowering import phases
-from wengert.compile.lowering.narrow import Access, accesses, aligned, narrowed, place_of, steps
+from wengert.compile.lowering.narrow import (
+    Access,
+    accesses,
+    aligned,
+    cuttable,
+    narrowed,
+    place_of,
+    steps,
+)
 from wengert.compile.lowering.phases import schedule
 from wengert.compile.lowering.pipeline import prepare
 
@@ -166,6 +174,15 @@ def test_elementwise_chains_share_a_phase_and_transposes_do_not():
 
     program = prepare(graph_of(across, x), {}, machine())
     assert len(program.phases) == 2
+
+
+def test_a_sum_over_rows_is_cut_into_rows_rather_than_columns():
+    x = RNG.standard_normal((20_000, 54)).astype(np.float32)
+    program = prepare(graph_of(lambda x: F.sum(x, axis=0), x), {}, machine())
+    blocks = program.kernels[0]
+    assert blocks.shape == (54, 19)
+    assert cuttable(blocks) == [1]
+    assert cuttable(program.kernels[-1]) == [0]  # which has no other axis
 
 
 def test_what_is_read_must_be_what_the_same_chunk_wrote():

@@ -31,15 +31,18 @@ LONG = 256
 class Reduce(Kernel):
     """A reduction of `terms` over the axes `inner`, and what is stored of its results.
 
-    The tree: along a reduced axis whose elements are neighbours, lane j of n takes the elements j,
-    j + n, …, and the lanes are combined by halves (j with j + n / 2, then j + n / 4, …). Along
-    other axes the elements are taken in order. The number of lanes depends on the length alone.
+    Lanes stand for neighbouring results or for neighbouring terms, whichever are neighbours in more
+    of what is read (`by_rows`).
+
+    The tree: where lanes are terms, lane j of n takes the elements j, j + n, … of the last reduced
+    axis, and the lanes are combined by halves (j with j + n / 2, then j + n / 4, …). Along other
+    axes, and everywhere where lanes are results, the elements are taken in order. The number of
+    lanes depends on the length alone.
 
     Attributes
     ----------
-    single : bool
-        Whether there is one result, whose lanes are terms. A part of several, even if it is one
-        result, takes its terms in order, as the others do.
+    whole : tuple of int
+        The index space of which this kernel may be a part, which is reduced as the whole would be.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  (all that a reduction is)
@@ -58,7 +61,7 @@ class Reduce(Kernel):
         self.results = tuple(results)
         self.identity: Callable[..., Any] = reducer.identity
         self.combine: Callable[..., Any] = reducer.combine
-        self.single = math.prod(shape) == 1
+        self.whole = shape
 
     @property
     def roots(self) -> list[Node]:
@@ -79,12 +82,24 @@ class Reduce(Kernel):
     @property
     def by_rows(self) -> bool:
         """Whether results come one by one, since neighbours in memory are terms of one sum."""
-        rank = len(self.shape)
-        return any(
-            step == 1 and n > 1
-            for x in leaves(self.terms)
-            for n, step in zip(x.shape[rank:], x.strides[rank:], strict=True)
-        )
+        along = max((i for i, n in enumerate(self.inner) if n > 1), default=None)
+        across = self.columns
+        if along is None or across is None:
+            return across is None
+        rank, lengths = len(self.shape), (*self.whole, *self.inner)
+        terms = results = 0
+        for x in leaves(self.terms):
+            size = math.prod(n for n, step in zip(lengths, x.strides, strict=True) if step)
+            terms += size * (x.strides[rank + along] == 1)
+            results += size * (x.strides[across] == 1)
+        return terms > 0 and terms >= results
+
+    @property
+    def columns(self) -> int | None:
+        """The axis of the results that are neighbours in memory; None if there is one result."""
+        steps = self.stores[0].target.strides
+        long = [axis for axis, n in enumerate(self.whole) if n > 1]
+        return min(reversed(long), key=lambda axis: abs(steps[axis]), default=None)
 
     @property
     def dtypes(self) -> tuple[DType, ...]:
@@ -123,16 +138,9 @@ class _Emitter:
         self.space = space
         self.rank = space.rank
         self.inner = space.lengths[space.rank :]
-        self.columns = self._by_columns()
+        self.columns = not kernel.by_rows
         last = self.rank - 1 if self.columns else len(space.lengths) - 1
         self.values = Evaluation(function, space, ordered(kernel.roots), last)
-
-    def _by_columns(self) -> bool:
-        """Whether lanes stand for neighbouring results rather than for neighbouring terms."""
-        terms = [self.space.strides[x] for x in leaves(self.kernel.terms)]
-        if any(self.inner and s[-1] == 1 for s in terms):
-            return False
-        return not self.kernel.single
 
     def run(self, chunk: Index | None) -> None:
         """Emit the loops over the results of one chunk."""

@@ -53,10 +53,17 @@ def accesses(kernel: Kernel, axis: int) -> list[Access]:
 
 
 def cuttable(kernel: Kernel) -> list[int]:
-    """Return the axes along which a kernel can be cut."""
+    """Return the axes along which a kernel can be cut.
+
+    A reduction whose lanes are results is not cut between them if there is another way: each chunk
+    would read a few elements of each row of memory.
+    """
     if isinstance(kernel, Each):
         return []
-    return [a for a, n in enumerate(kernel.shape) if n > 1 and steps(kernel, a) is not None]
+    found = [a for a, n in enumerate(kernel.shape) if n > 1 and steps(kernel, a) is not None]
+    if isinstance(kernel, Reduce) and not kernel.by_rows and len(found) > 1:
+        found = [axis for axis in found if axis != kernel.columns]
+    return found
 
 
 def steps(kernel: Kernel, axis: int) -> dict[Hashable, int] | None:
