@@ -103,12 +103,15 @@ def _part(x: Strided, axis: int, length: int) -> Strided:
     return replace(x, shape=(*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
 
-def aligned(x: Access, y: Access) -> bool:
+def aligned(x: Access, y: Access, span_x: int = 1, span_y: int = 1) -> bool:
     """Tell whether, in the memory of two views, what equal parts along their axes touch is apart.
 
-    Both axes have one length. Then an element that chunk number c touches through one view is
-    touched through the other, if at all, by chunk number c.
+    Both axes go along one cut, a step for each `span` places. Then an element that chunk number c
+    touches through one view is touched through the other, if at all, by chunk number c.
     """
+    if span_x != span_y:
+        span = math.lcm(span_x, span_y)
+        return aligned(_in_spans(x, span // span_x), _in_spans(y, span // span_y))
     if x.axis < 0 or y.axis < 0 or x.view.dtype.itemsize != y.view.dtype.itemsize:
         return False
     step = x.view.strides[x.axis]
@@ -122,6 +125,18 @@ def aligned(x: Access, y: Access) -> bool:
     ]
     places = {_first_place(a, step, outer) for a in (x, y)}
     return len(places) == 1 and None not in places
+
+
+def _in_spans(x: Access, span: int) -> Access:
+    """Return an access that walks an axis `span` places at a time, the last time perhaps fewer."""
+    if x.axis < 0:
+        return x
+    shape, strides, axis = x.view.shape, x.view.strides, x.axis
+    view = x.view.with_axes(
+        (*shape[:axis], -(-shape[axis] // span), span, *shape[axis + 1 :]),
+        (*strides[:axis], strides[axis] * span, strides[axis], *strides[axis + 1 :]),
+    )
+    return x._replace(view=view)
 
 
 def _first_place(x: Access, step: int, outer: list[int]) -> int | None:
