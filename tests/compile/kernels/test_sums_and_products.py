@@ -16,7 +16,9 @@ import wengert as wg
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
+from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
+from wengert.compile.lowering import lower
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
@@ -170,6 +172,30 @@ def test_every_cut_and_tile_gives_the_same_bits(monkeypatch):
         same_bits(other, found[0])
 
 
+@pytest.mark.parametrize("terms", [255, 256, 259, 1000])
+@pytest.mark.parametrize("spec", ["ka,kb->ab", "ak,kb->ba", "kna,knb->ab", "kan,knb->ab"])
+def test_products_of_many_terms_are_sums_of_blocks(spec, terms, monkeypatch):
+    monkeypatch.setattr(lower, "LONGEST", 32)
+    lengths = {"k": terms, "n": 3, "a": 5, "b": 7}
+    left, right = spec.split("->")[0].split(",")
+    x, y = (RNG.standard_normal([lengths[a] for a in labels]) for labels in (left, right))
+    graph = graph_of(lambda x, y: F.tanh(F.contract(spec, x, y) / terms), x, y)
+    (found,) = shared_and_whole(graph, [x, y], monkeypatch)
+    np.testing.assert_allclose(found, np.tanh(np.einsum(spec, x, y) / terms), rtol=1e-11)
+    kernels = prepare(graph, {}, MACHINES[-1]).kernels
+    counts = [math.prod(k.inner) for k in kernels if isinstance(k, Product)]
+    one_axis = spec != "kan,knb->ab"  # k and n are one axis of one factor only
+    in_blocks = one_axis and math.prod(lengths[a] for a in left if a != "a") >= 256
+    assert (max(counts) <= 32) == in_blocks
+
+
+def test_large_results_are_not_sums_of_blocks():
+    x, y = np.empty((9000, 400), np.float32), np.empty((9000, 300), np.float32)
+    kernels = prepare(graph_of(lambda x, y: F.contract("ka,kb->ab", x, y), x, y), {}, MACHINES[-1])
+    (made,) = [k for k in kernels.kernels if isinstance(k, Product)]
+    assert made.inner == (9000,)
+
+
 @floats
 @pytest.mark.parametrize("turned", ["", "x", "y", "xy"])
 @pytest.mark.parametrize("shape", [(70, 75, 90), (65, 40, 33), (131, 200, 16), (20, 1, 40)])
@@ -208,7 +234,8 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
 @pytest.mark.parametrize(
     "shape", [(20000, 100, 16), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)]
 )
-def test_copies_take_little_memory(shape):
+def test_copies_take_little_memory(shape, monkeypatch):
+    monkeypatch.setattr(lower, "BLOCKS", 1 << 20)  # terms in one block, however many
     terms, rows, columns = shape
     x, y = np.empty((terms, rows), np.float32), np.empty((terms, columns), np.float32)
     graph = graph_of(lambda x, y: F.matmul(F.permute_dims(x, (1, 0)), y), x, y)

@@ -106,16 +106,15 @@ def _part(x: Strided, axis: int, length: int) -> Strided:
 def aligned(x: Access, y: Access, span_x: int = 1, span_y: int = 1) -> bool:
     """Tell whether, in the memory of two views, what equal parts along their axes touch is apart.
 
-    Both axes go along one cut, a step for each `span` places. Then an element that chunk number c
-    touches through one view is touched through the other, if at all, by chunk number c.
+    Both axes go along one cut, a step for each `span` places of it. Then an element that chunk
+    number c touches through one view is touched through the other, if at all, by chunk number c.
     """
-    if span_x != span_y:
-        span = math.lcm(span_x, span_y)
-        return aligned(_in_spans(x, span // span_x), _in_spans(y, span // span_y))
     if x.axis < 0 or y.axis < 0 or x.view.dtype.itemsize != y.view.dtype.itemsize:
         return False
-    step = x.view.strides[x.axis]
-    if step <= 0 or step != y.view.strides[y.axis]:
+    span = math.lcm(span_x, span_y)
+    steps_x, steps_y = span // span_x, span // span_y
+    step = x.view.strides[x.axis] * steps_x
+    if step <= 0 or step != y.view.strides[y.axis] * steps_y:
         return False
     outer = [
         s
@@ -123,24 +122,15 @@ def aligned(x: Access, y: Access, span_x: int = 1, span_y: int = 1) -> bool:
         for i, s in enumerate(view.strides)
         if i != axis and view.shape[i] > 1 and abs(s) >= step
     ]
-    places = {_first_place(a, step, outer) for a in (x, y)}
+    places = {_first_place(a, steps, step, outer) for a, steps in ((x, steps_x), (y, steps_y))}
     return len(places) == 1 and None not in places
 
 
-def _in_spans(x: Access, span: int) -> Access:
-    """Return an access that walks an axis `span` places at a time, the last time perhaps fewer."""
-    if x.axis < 0:
-        return x
-    shape, strides, axis = x.view.shape, x.view.strides, x.axis
-    view = x.view.with_axes(
-        (*shape[:axis], -(-shape[axis] // span), span, *shape[axis + 1 :]),
-        (*strides[:axis], strides[axis] * span, strides[axis], *strides[axis + 1 :]),
-    )
-    return x._replace(view=view)
+def _first_place(x: Access, steps: int, step: int, outer: list[int]) -> int | None:
+    """Return at which of the places `step` apart a view begins; None if its parts interlock.
 
-
-def _first_place(x: Access, step: int, outer: list[int]) -> int | None:
-    """Return at which of the places `step` apart a view begins; None if its parts interlock."""
+    A part is so many `steps` along the axis.
+    """
     view, axis, _ = x
     pitch = math.gcd(*outer)
     offset = view.offset % pitch if pitch else view.offset
@@ -151,7 +141,10 @@ def _first_place(x: Access, step: int, outer: list[int]) -> int | None:
         if s < 0:
             return None
         inside += (n - 1) * s
-    if inside >= step or (pitch and place * step + view.shape[axis] * step > pitch):
+    along = view.strides[axis]
+    if inside + (steps - 1) * along >= step:
+        return None
+    if pitch and place * step + inside + (view.shape[axis] - 1) * along >= pitch:
         return None
     return place
 

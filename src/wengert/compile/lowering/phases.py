@@ -44,6 +44,9 @@ LARGE = 1 << 21
 """The work of a product that shares no phase: it takes much longer than any barrier, and its own
 chunks, which are cut along both axes, read its factors fewer times."""
 
+NEAREST = 1 << 14
+"""Bytes of a factor that may be read again by each chunk: the nearest cache keeps them."""
+
 NEAR = 1 << 19
 """Bytes that the second cache keeps between the kernels of a chunk."""
 
@@ -261,11 +264,22 @@ def _joined(
         together = _side_by_side(together, other)
     kernels = sorted([*together.kernels, (number, kernel)], key=lambda item: item[0])
     work = together.work + kernel.work
-    large = any(isinstance(k, Product) and k.work > LARGE for _, k in kernels)
+    large = any(isinstance(k, Product) and _is_large(k) for _, k in kernels)
     cuts = [] if large else list(_cuts_with(together, number, kernel, conflicts))
     if cuts or work < SERIAL * grid.GRAIN:
         return Chain(kernels, cuts[:_ALTERNATIVES], work)
     return None
+
+
+def _is_large(kernel: Product) -> bool:
+    """Tell whether pieces of a product would read again and again what is not very near."""
+    first = max(0, len(kernel.shape) - 2)  # the axes before it count separate products
+    sizes = [
+        math.prod(n for n, step in zip(x.shape[first:], x.strides[first:], strict=True) if step)
+        for x in kernel.heart
+    ]
+    separate = max(1, math.prod(kernel.shape[:first]))
+    return kernel.work > LARGE * separate and min(sizes) * kernel.x.dtype.itemsize > NEAREST
 
 
 def _side_by_side(x: Chain, y: Chain) -> Chain:
