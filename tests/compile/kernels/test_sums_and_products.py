@@ -15,7 +15,7 @@ import wengert
 import wengert as wg
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import panels, product
+from wengert.compile.kernels import panels, product, reduce
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 from wengert.compile.lowering import lower
@@ -95,6 +95,30 @@ def test_a_chunk_of_one_result_is_summed_as_the_others(monkeypatch):
     x = RNG.standard_normal((64, 17)).astype(np.float32)
     graph = graph_of(lambda v: (F.sum(v * v, axis=0), v - F.sum(v, axis=0)), x)
     shared_and_whole(graph, [x], monkeypatch)
+
+
+@floats
+@pytest.mark.parametrize("rows", [65, 75])
+@pytest.mark.parametrize("length", [2, 3, 5, 8, 10, 16, 23, 64, 300])
+def test_rows_reduced_together_have_the_bits_of_rows_alone(length, rows, dtype, monkeypatch):
+    x = RNG.standard_normal((rows, length)).astype(dtype)
+    x[3, 1], x[40:, length // 2], x[50, 0] = np.nan, 7.0, np.inf
+
+    def f(x):
+        values = F.sum(x, axis=1), F.max(x, axis=1), F.argmin(x, axis=1), F.prod(x, axis=1)
+        blocks = F.reshape(x, (5, rows // 5, length))
+        more = F.max(F.greater(x, 2.0), axis=1), F.max(F.permute_dims(blocks, (1, 0, 2)), axis=2)
+        return (
+            *values,
+            *more,
+            F.sum(x, axis=1) + F.getitem(x, (slice(None), 0)),
+            F.logsumexp(x, axis=1),
+        )
+
+    graph = graph_of(f, x)
+    together = shared_and_whole(graph, [x], monkeypatch)
+    monkeypatch.setattr(reduce, "FEW", 1 << 20)
+    same_bits(together, compiled(graph, [x]))
 
 
 def test_lanes_are_what_is_neighbours_in_most_of_what_is_read():
