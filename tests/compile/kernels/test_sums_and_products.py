@@ -21,6 +21,7 @@ from wengert.compile.kernels.reduce import Reduce
 from wengert.compile.lowering import lower
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native import translate
+from wengert.compile.native.codegen import generate
 from wengert.compile.native.executable import compile_graph
 from wengert.compile.plan import make_plan
 
@@ -119,6 +120,16 @@ def test_rows_reduced_together_have_the_bits_of_rows_alone(length, rows, dtype, 
     together = shared_and_whole(graph, [x], monkeypatch)
     monkeypatch.setattr(reduce, "FEW", 1 << 20)
     same_bits(together, compiled(graph, [x]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"), [((10_000, 54), True), ((100, 54), False), ((10_000, 300), False)]
+)
+def test_short_rows_of_large_arrays_are_asked_for_ahead(shape, asked):
+    x = np.empty(shape, np.float32)
+    program = prepare(graph_of(lambda x: F.sum(x, axis=1), x), {}, MACHINES[-1])
+    module, _ = generate(program.phases, 2, MACHINES[-1], "", None)
+    assert ("llvm.prefetch" in module.text()) == asked
 
 
 def test_lanes_are_what_is_neighbours_in_most_of_what_is_read():

@@ -7,12 +7,18 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from wengert.compile.emit.access import from_memory, to_memory
-from wengert.compile.emit.arrays import Shape, Strided
+from wengert.compile.emit.access import (
+    element_address,
+    from_memory,
+    prefetch_line,
+    to_memory,
+)
+from wengert.compile.emit.arrays import Buffer, Shape, Strided
 from wengert.compile.emit.expression import Lane, Lanes, State
 from wengert.compile.emit.ir import Function
 from wengert.compile.emit.types import memory_type, scalar_type, vector
 from wengert.compile.emit.vectors import WIDTH, store_lanes, width_for
+from wengert.compile.kernels.epilogue import FAR
 from wengert.compile.kernels.fold import folding
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
@@ -29,6 +35,10 @@ LIGHT = 2
 
 LONG = 256
 """The length from which on a sum is long."""
+
+LINE, SHORT, AHEAD = 64, 512, 4096
+"""Bytes of a line of the cache, of the longest of short rows, and how far ahead is asked for them.
+"""
 
 DEAR = 3
 """The cost of combining two states from which on several rows combine their lanes together."""
@@ -279,12 +289,25 @@ class _Emitter:
         length = self.inner[-1] if self.inner else 1
         return width_for(length, LANES if length >= LONG else WIDTH)
 
+    def _ask_ahead(self, offsets: Offsets) -> None:
+        """Ask for rows that come later, if they are far and so short that processors do not ask."""
+        for x in dict.fromkeys(leaves(self.kernel.terms)):
+            steps, size = self.space.strides[x], x.dtype.itemsize
+            pitch = steps[self.rank - 1] * size if self.rank else 0
+            far = isinstance(x.base, Buffer) and x.size * size >= FAR
+            if not far or steps[-1] != 1 or not LINE <= pitch <= SHORT:
+                continue
+            for byte in range(AHEAD, AHEAD + pitch, LINE):
+                place = self.function.add(offsets[steps], byte // size)
+                prefetch_line(self.function, element_address(self.function, x, place))
+
     def _row(self, offsets: Offsets) -> tuple[Lanes, State]:
         """Emit the reduction of one row; return its lanes and the state in each."""
         wide = Lanes(self.function, self._lanes_of_a_row)
         first = self._first(wide)
         if not self.inner:
             return wide, self._state(self._step(wide, [x.text for x in first]))
+        self._ask_ahead(offsets)
         length, depth = self.inner[-1], len(self.space.lengths) - 1
         whole = length // wide.width * wide.width
 
