@@ -70,7 +70,7 @@ def trained(case: Case, threads: int, folder: Path, count: int) -> dict[str, Any
     arguments = (case.system, case.dropout, count, processors)
     with tempfile.TemporaryDirectory() as empty:
         caches = caches_in(Path(empty) if case.cold else folder)
-        variables = {"PYTHONPATH": same_modules(), "PYTHONDONTWRITEBYTECODE": ""}
+        variables = {"PYTHONPATH": same_modules()}
         if threads > 1:
             variables["WENGERT_THREADS"] = "auto"
         done = subprocess.run(

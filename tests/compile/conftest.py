@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import pytest
+from llvmlite import binding
 
 from wengert.compile.emit import llvm
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _verified():
+    """Let LLVM check all assembly, which the compiler does not: it would take time."""
+    parse = binding.parse_assembly
+
+    def verified(*args):
+        module = parse(*args)
+        module.verify()
+        return module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binding, "parse_assembly", verified)
+        yield
 
 
 @pytest.fixture
@@ -41,11 +57,11 @@ def any_processor(request):
 def generated(monkeypatch):
     """Return a list that grows by each generation of code."""
     made = []
-    plain = llvm.MachineCode.__init__
+    plain = llvm.object_code
 
-    def counted(self, assembly):
+    def counted(*assembly):
         made.append(assembly)
-        plain(self, assembly)
+        return plain(*assembly)
 
-    monkeypatch.setattr(llvm.MachineCode, "__init__", counted)
+    monkeypatch.setattr(llvm, "object_code", counted)
     return made

@@ -351,3 +351,13 @@ def test_settings_out_of_range_are_refused(kind, settings, message):
 def test_settings_that_are_no_numbers_are_refused():
     with pytest.raises(TypeError, match=r"SGD: lr must be a number, got '0\.1'"):
         optim.SGD([param(1.0)], lr="0.1")
+
+
+@pytest.mark.parametrize("value", [None, "0.1", (0.1,)], ids=str)
+def test_a_setting_stays_a_number(value):
+    group = optim.SGD([param(1.0)], lr=0.5).param_groups[0]
+    with pytest.raises(TypeError, match="'lr' of a group of parameters must be a number, got "):
+        group["lr"] = value
+    for number in (1, np.float32(0.25), wg.tensor(0.125), True):
+        group["lr"] = number
+    assert group["lr"] is True

@@ -165,6 +165,8 @@ def test_decorator():
 
     assert (f.__name__, f.__doc__) == ("f", "Say.")
     assert f(wg.zeros(1)).item() == 1.0
+    with pytest.raises(TypeError, match="compile: needs a function, got int; pass the function"):
+        wg.compile(3)
     with pytest.raises(ValueError, match="compile: threads must be at least 1, got 0"):
         wg.compile(lambda x: x, threads=0)
 
@@ -590,3 +592,28 @@ def test_backward_pass_by_the_reference_evaluator():
     with wg.disable_compile():
         y.backward()
     close(w.grad, np.exp([1.0, 2.0]))
+
+
+# --- The garbage collector ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_nobody_looks_for_garbage_while_a_function_is_compiled(collects):
+    seen = []
+
+    def f(x):
+        seen.append(gc.isenabled())
+        if x.shape == (2,):
+            raise KeyError(x.shape)
+        return x * 2
+
+    (gc.enable if collects else gc.disable)()
+    try:
+        compiled = wg.compile(f)
+        compiled(wg.ones(3))
+        with pytest.raises(KeyError):
+            compiled(wg.ones(2))
+        assert seen == [False, False]
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()

@@ -75,6 +75,39 @@ def test_a_tensor_that_is_kept_is_refused(keep):
     assert f.compilations == []
 
 
+def lent():
+    """Return functions that keep their argument where no call can store its own."""
+    box, items = Box(), []
+
+    def appended(x):
+        items.append(x)
+        return x + 1
+
+    def view(x):
+        return {"x": x}.values()
+
+    def members(x):
+        return {x}
+
+    def inside(x):
+        found = Box()
+        found.x = x
+        return found
+
+    def closure(x):
+        box.later = lambda: x
+        return x + 1
+
+    return [v for v in locals().values() if callable(v) and hasattr(v, "__code__")]
+
+
+@pytest.mark.parametrize("keep", lent(), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("given", [wg.ones(2), wg.ones(2).numpy()], ids=["tensor", "array"])
+def test_an_argument_that_is_kept_is_refused(keep, given):
+    with pytest.raises(TracerError, match=rf"compile: {keep.__name__} kept a.*return the tensor"):
+        wg.compile(keep)(given)
+
+
 def movers():
     """Return functions that put another tensor or module where they read one from."""
     box, table = Box(), {"a": wg.ones(2), "b": wg.zeros(2)}

@@ -370,8 +370,10 @@ def test_replaced_models_are_let_go():
     for _ in range(compiled_function._MANY + 3):
         gone.append(weakref.ref(models["net"]))
         eighth = len(gone) == compiled_function._MANY
-        with pytest.warns(wg.RecompilationWarning) if eighth else contextlib.nullcontext():
+        with pytest.warns(wg.RecompilationWarning) if eighth else contextlib.nullcontext() as found:
             compiled(wg.ones((1, 1)))
+        if found:
+            assert found[0].filename == __file__
         models["net"] = wg.nn.Linear(1, 1)
     gc.collect()
     assert sum(model() is not None for model in gone) <= compiled_function._MANY

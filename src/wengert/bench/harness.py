@@ -49,7 +49,8 @@ def cores_for(threads: int | None) -> list[int]:
 def pinned_environment(threads: int) -> dict[str, str]:
     """Return the environment shared by all peers: each thread pool has `threads` threads.
 
-    Wengert may use as many; like the others, it decides itself when it is worth while.
+    Wengert may use as many; like the others, it decides itself when it is worth while. Modules are
+    found compiled, as those of an installed package are.
     """
     count = str(threads)
     pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS", "NUMBA")
@@ -61,6 +62,7 @@ def pinned_environment(threads: int) -> dict[str, str]:
         "NPROC": count,
         "JAX_PLATFORMS": "cpu",
         "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "",
     }
     return environment
 

@@ -6,7 +6,8 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from wengert.compile.emit.llvm import MachineCode, attributes, machine
+from wengert.compile.emit.llvm import attributes, machine, object_code
+from wengert.compile.emit.loader import from_objects
 
 CHAINS = 12
 """Independent accumulators: enough to hide the latency, few enough for sixteen registers."""
@@ -110,7 +111,7 @@ def ping_pong_loop() -> Callable[[int, int, int], Any]:
 
 def _compiled(assembly: str, signature: Any) -> Callable[..., Any]:
     """Turn a module's function ``kernel`` into something callable that keeps its code alive."""
-    code = MachineCode(assembly)
+    code = from_objects(object_code(assembly))
     kernel = signature(code.address("kernel"))
 
     def call(*arguments: int) -> Any:

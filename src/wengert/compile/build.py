@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -38,6 +40,8 @@ class _Run:
     result_leaves: list[Any]
     places: dict[int, int]
     """For the cell that stands for an argument, by identity, its place among the leaves."""
+    stand_ins: list[weakref.ref[Tensor]]
+    """These cells."""
 
     moved: dict[int, Read] = field(default_factory=dict)
     """For a tensor that each call replaces where it stands, by identity, how to read that place."""
@@ -58,6 +62,23 @@ class _Run:
         return Home(self.places.get(id(cell), known), is_grad)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let nobody look for garbage meanwhile.
+
+    Nearly all that compiling makes is needed until its end: looking through it again and again
+    takes a tenth of the time.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_uncollected()
 def build(
     function: Callable[..., Any],
     name: str,
@@ -99,11 +120,13 @@ def build(
     modes = [x for x in trace.modes.values() if getattr(x[0], "_original", None) is None]
     trace.forget()
     readers = [*hypers, *(guard.read for guard in guards)]
-    refuse_kept(name, trace, graph, [*run.results, *outside.stored], readers)
+    refuse_kept(name, trace, graph, run.stand_ins, [*run.results, *outside.stored], readers)
     held = outside.held
     if moved := outside.moved or held.changed() or held.changed(announced=True):
         raise moved_error(name, moved)
     donors = {e.output: e.donor for e in effects if e.output is not None and e.donor is not None}
+    grads = [e for e in effects if e.home.is_grad and e.donor is None]
+    lasting = frozenset(e.output for e in grads if e.output is not None)
     results = Graph(run.inputs, [outputs[place] for place in shown], name)
     return Entry(
         graph=graph,
@@ -120,9 +143,10 @@ def build(
         results=results,
         pullback=Pullback(results, threads),
         obstacle=obstacle,
-        run=compile_graph(graph, donors, threads),
+        run=compile_graph(graph, donors, threads, lasting),
         donors=donors,
         donated=frozenset(donors.values()),
+        lasting=lasting,
     )
 
 
@@ -203,7 +227,8 @@ def _run(
         outputs = [leaf._read() for leaf in returned]
     sources, inputs = _sources(trace, arguments, stand_ins)
     leaves = _result_leaves(trace.what, results)
-    return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins)
+    lent = [weakref.ref(replaced[place]) for place in stand_ins.values()]
+    return _Run(trace, inputs, sources, outputs, result_spec, returned, leaves, stand_ins, lent)
 
 
 def _refuse_replaced(name: str, modules: Sequence[Any]) -> None:
@@ -309,8 +334,10 @@ def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:
     What is changed and requires no gradient (a running mean, the state of a random generator) is
     small and kept; parameters are not.
     """
+    names = {id(cell): v.name for cell, v in run.trace.cell_inputs}
+    arguments = {place: names.get(cell) for cell, place in run.places.items()}
     shown = {
-        _shown(effect.home, run)
+        _shown(effect.home, names, arguments)
         for effect in effects
         if effect.home.is_grad
         or (effect.output is not None and run.outputs[effect.output].requires_grad)
@@ -325,11 +352,9 @@ def _obstacle(name: str, effects: Sequence[Effect], run: _Run) -> str | None:
     )
 
 
-def _shown(home: Home, run: _Run) -> str:
-    names = {id(cell): v.name for cell, v in run.trace.cell_inputs}
-    place = {place: key for key, place in run.places.items()}
+def _shown(home: Home, names: Mapping[int, str | None], arguments: Mapping[int, str | None]) -> str:
+    """Return the name of a cell, from those of cells by identity and of arguments by place."""
     cell = home.cell
-    name = names.get(place[cell] if isinstance(cell, int) else id(cell))
-    if name is None:
-        name = getattr(cell, "name", None) or "a tensor"
+    name = arguments[cell] if isinstance(cell, int) else names.get(id(cell))
+    name = name or getattr(cell, "name", None) or "a tensor"
     return f"{name}.grad" if home.is_grad else name

@@ -168,6 +168,14 @@ class Entry:
         The backward pass of `results`.
     obstacle : str or None
         Why no derivative can pass through a call, if it cannot.
+    run : Executable
+        The native code of `graph`.
+    donors : dict of int to int
+        The outputs that take over the memory of an input.
+    donated : frozenset of int
+        Those inputs.
+    lasting : frozenset of int
+        The gradients among the outputs that do not: calls without Python write to memory they have.
     """
 
     graph: Graph
@@ -187,6 +195,7 @@ class Entry:
     run: Executable
     donors: dict[int, int]
     donated: frozenset[int]
+    lasting: frozenset[int]
     cells: list[Captured] = field(init=False)
     fixed: list[Any] = field(init=False)
     """The tensors outside among `cells`; None for those that are looked up at each call."""

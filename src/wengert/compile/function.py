@@ -21,6 +21,7 @@ from wengert.compile.trace.arguments import arguments_key, must_run_itself
 from wengert.compile.turns import Turns
 from wengert.graph.dtypes import default_float
 from wengert.graph.mode import THREAD
+from wengert.graph.source import stacklevel
 from wengert.tensor import pytree
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class CompiledFunction:
                 f"compile: {self._name} was compiled {_MANY} times ({listed}); pad batches to one "
                 "size, and pass what changes as a tensor or a float.",
                 RecompilationWarning,
-                stacklevel=4,
+                stacklevel=stacklevel(),
             )
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
@@ -238,7 +239,7 @@ class CompiledFunction:
 
         leaves, spec = pytree.flatten((args, kwargs))
         entry = self._entry(args, kwargs, leaves, spec)
-        return make_plan(entry.graph, entry.donors)
+        return make_plan(entry.graph, entry.donors, entry.lasting)
 
     def __reduce__(self) -> str:
         """Copy and pickle like a function: it stays the same object, found by its name."""
@@ -282,6 +283,8 @@ def compile(
     TracerError
         When called, if the function branches on the value of a tensor, or keeps a tensor that it
         made where no call can store its own.
+    TypeError
+        If `function` cannot be called, or `threads` is no integer.
     ValueError
         If `threads` is less than 1.
 
@@ -296,7 +299,14 @@ def compile(
 
     if function is None:
         return functools.partial(compile, threads=threads)
+    if not callable(function):
+        raise TypeError(
+            f"compile: needs a function, got {type(function).__name__}; pass the function itself, "
+            "not what a call of it returned."
+        )
     count = default_threads() if threads is None else threads
+    if not isinstance(count, int | None):
+        raise TypeError(f"compile: threads must be an integer or None, got {count!r}.")
     if count is not None and count < 1:
         raise ValueError(f"compile: threads must be at least 1, got {count}.")
     for module in _FIRST_NEEDED:

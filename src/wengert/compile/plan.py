@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from wengert.compile.emit.arrays import Strided
 from wengert.compile.emit.llvm import attributes, machine, pause
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel
-from wengert.compile.kernels.nodes import total_cost
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 from wengert.compile.lowering.lower import Program
@@ -30,8 +30,9 @@ class KernelPlan(NamedTuple):
 
     Attributes
     ----------
-    kind : {"map", "reduce", "product", "loop"}
-        Elementwise; a reduction; a matrix product; a loop whose places depend on the values.
+    kind : {"map", "reduce", "product", "loop", "check"}
+        Elementwise; a reduction; a matrix product; a loop whose places depend on the values; a look
+        at values with which the call would fail.
     operations : tuple of str
         The operations of the graph that it carries out, with their lines: what was fused.
     shape : tuple of int
@@ -166,7 +167,7 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
         yield "  ".join(cells).rstrip()
 
 
-def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
+def make_plan(graph: Graph, aliases: Mapping[int, int], lasting: Iterable[int] = ()) -> Plan:
     """Return the plan of the native code of `graph`.
 
     Parameters
@@ -175,8 +176,10 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
         What is compiled.
     aliases : mapping of int to int
         The outputs that take over the memory of an input.
+    lasting : iterable of int
+        The outputs in memory that is seen also if a call fails.
     """
-    program = prepare(optimise(graph), aliases, machine())
+    program = prepare(optimise(graph), aliases, machine(), lasting)
     module, _ = generate(program.phases, 0, machine(), attributes(), pause())
     new = [v for place, v in enumerate(graph.outputs) if place not in aliases]
     return Plan(
@@ -195,16 +198,18 @@ def make_plan(graph: Graph, aliases: Mapping[int, int]) -> Plan:
 
 def _kernel_plan(kernel: Kernel) -> KernelPlan:
     size = math.prod(kernel.shape)
-    flops = size * total_cost(store.value for store in kernel.stores)
+    flops = size * kernel.under.cost
     kind = "map"
     if isinstance(kernel, Product):
         kind = "product"
         flops += 2 * size * math.prod(kernel.inner)
     elif isinstance(kernel, Reduce):
         kind = "reduce"
-        flops += size * math.prod(kernel.inner) * (1 + total_cost(kernel.terms))
+        flops += size * math.prod(kernel.inner) * (1 + kernel.before.cost)
     elif isinstance(kernel, Each):
         kind = "loop"
+    elif isinstance(kernel, Check):
+        kind = "check"
     return KernelPlan(
         kind,
         tuple(kernel.labels),

@@ -18,9 +18,8 @@ class Turns:
 
     Attributes
     ----------
-    callers : list of int or None
-        The threads, each as often as it has come; the first may go on. None stands for machine
-        code, during which its thread does not hold the lock.
+    callers : list of int
+        The threads, each as often as it has come; the first may go on.
 
     Examples
     --------
@@ -37,7 +36,7 @@ class Turns:
     __slots__ = ("__weakref__", "callers")
 
     def __init__(self) -> None:
-        self.callers: list[int | None] = []
+        self.callers: list[int] = []
         _all.add(self)
 
     def wait(self, thread: int) -> None:

@@ -7,6 +7,7 @@ operation, so recording keeps the pair (code object, instruction offset) and dec
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import TypeAlias
 
@@ -40,6 +41,14 @@ def caller() -> Source | None:
     return None
 
 
+def stacklevel() -> int:
+    """Return the level by which `warnings.warn`, called next, names the line of the user."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def line_number(source: Source) -> int:
     """Return the line that `source` stands on."""
     code, offset = source
@@ -49,6 +58,7 @@ def line_number(source: Source) -> int:
     return code.co_firstlineno
 
 
+@lru_cache(maxsize=256)
 def describe(source: Source | None) -> str:
     """Return ``file.py:12``, or an empty string where the line is unknown."""
     if source is None:

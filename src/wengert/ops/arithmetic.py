@@ -41,7 +41,6 @@ from wengert.ops.define import (
 )
 from wengert.ops.derivatives import Rules, add_all, broadcast, unbroadcast
 from wengert.ops.evaluation import has_nan
-from wengert.ops.lower_reductions import greater_of
 from wengert.ops.lowering import Expressions, Scalar, elementwise, function
 from wengert.ops.shapes import broadcast_shapes, same_dtype
 
@@ -175,7 +174,7 @@ relu_p = define_unary(
     unary_samples(nonzero, magnitudes(nonzero, (1e-8, 1e8))),
     nonsmooth=(Nonsmooth("kink", lambda y, x: compare.equal(x, 0.0), ((0.0, 1.0),)),),
     slope=lambda y, x: np.greater(y, _zero_for(y)),
-    lower=elementwise(lambda e, x: greater_of(e, x, e.constant(0, x.dtype))),
+    lower=elementwise(lambda e, x: e.where(e.compare("<=", x, 0), 0, x)),  # it does not hold of NaN
 )
 
 

@@ -204,27 +204,21 @@ def _from_front(e: Expressions, wanted: Scalar, classes: int) -> Scalar:
     return e.where(e.compare("<", wide, 0), e.add(wide, classes), wide)
 
 
-def _require_class(e: Expressions, wanted: Scalar, classes: int, failure: str) -> None:
-    number = _from_front(e, wanted, classes)
-    inside = e.both(e.compare(">=", number, 0), e.compare("<", number, classes))
-    e.require(inside, failure)
-
-
-def _failure(kernels: Kernels, axis: int, classes: int) -> str:
-    where = kernels.where
-    return f"class_loss: a target is out of range for axis {axis} of length {classes}{where}."
+def _require_classes(kernels: Kernels, target: View, axis: int, classes: int) -> None:
+    """Let the call fail if a target is no class."""
+    failure = f"class_loss: a target is out of range for axis {axis} of length {classes}"
+    kernels.require(target, (">=", -classes), ("<", classes), failure=f"{failure}{kernels.where}.")
 
 
 def _lower_loss(kernels: Kernels, x: View, target: View, axis: int, count: int | None) -> View:
     classes = x.shape[axis]
-    failure = _failure(kernels, axis, classes)
+    _require_classes(kernels, target, axis, classes)
 
     def at_class(e: Expressions, v: Scalar, place: Scalar, wanted: Scalar) -> State:
         here = e.compare("==", place, _from_front(e, wanted, classes))
         return (e.where(here, v, 0.0),)
 
-    def loss(e: Expressions, t: Scalar, s: Scalar, picked: Scalar, wanted: Scalar) -> Scalar:
-        _require_class(e, wanted, classes, failure)
+    def loss(e: Expressions, t: Scalar, s: Scalar, picked: Scalar) -> Scalar:
         return e.sub(lower_reductions.level(e, t, s), picked)
 
     top, total = lower_reductions.exponentials(kernels, x, (axis,))
@@ -237,7 +231,7 @@ def _lower_loss(kernels: Kernels, x: View, target: View, axis: int, count: int |
         lift=at_class,
         dtypes=(x.dtype,),
     )
-    losses = kernels.map(loss, top, total, picked, target, cost=10)
+    losses = kernels.map(loss, top, total, picked, cost=10)
     if count is None:
         return losses
     total = lower_reductions.total(kernels, losses, tuple(range(len(losses.shape))))
@@ -246,12 +240,11 @@ def _lower_loss(kernels: Kernels, x: View, target: View, axis: int, count: int |
 
 def _lower_slope(kernels: Kernels, x: View, target: View, axis: int, count: int) -> View:
     classes = x.shape[axis]
-    failure = _failure(kernels, axis, classes)
+    _require_classes(kernels, target, axis, classes)
 
     def slope(
         e: Expressions, v: Scalar, t: Scalar, s: Scalar, place: Scalar, wanted: Scalar
     ) -> Scalar:
-        _require_class(e, wanted, classes, failure)
         p = lower_reductions.share(e, v, t, s)
         here = e.compare("==", place, _from_front(e, wanted, classes))
         less = e.where(here, e.sub(p, 1.0), p)

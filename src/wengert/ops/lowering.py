@@ -136,15 +136,11 @@ class Expressions(Protocol):
         ...
 
     def load(self, array: View, *index: Operand) -> Scalar:
-        """Return an element; the index must be in range (see `require`)."""
+        """Return an element; the index must be in range, whatever the arrays hold."""
         ...
 
     def store(self, value: Scalar, array: View, *index: Operand) -> None:
         """Write an element."""
-        ...
-
-    def require(self, condition: Scalar, failure: str, error: type[Exception] = IndexError) -> None:
-        """Let the call end with `error`, saying `failure`, if the condition does not hold."""
         ...
 
     def fold(self, length: Operand, start: State, step: Callable[[Scalar, State], State]) -> State:
@@ -181,6 +177,31 @@ class Kernels(Protocol):
     @property
     def where(self) -> str:
         """What becomes the user's line, ``" (train.py:12)"``, at the end of a failure's message."""
+        ...
+
+    def require(
+        self,
+        x: View,
+        *comparisons: tuple[str, int],
+        failure: str,
+        error: type[Exception] = IndexError,
+    ) -> None:
+        """Let the call end with `error`, saying `failure`, unless all of `x` is as it must be.
+
+        That is looked at before anything is written that lasts. What reads `x` may run all the
+        same, and must do no harm.
+
+        Parameters
+        ----------
+        x : View
+            Integers.
+        *comparisons : tuple of str and int
+            What each must be: ``(">=", 0), ("<", 5)``.
+        failure : str
+            What the error says.
+        error : type
+            Its class.
+        """
         ...
 
     def empty(self, shape: Sequence[int], dtype: DType) -> View:
@@ -330,7 +351,12 @@ class Inexact:
         return self.lower(kernels, *xs, **params)
 
 
-def elementwise(expression: Expression, cost: int = 1, units: int = 0) -> Callable[..., Any]:
+def elementwise(
+    expression: Expression,
+    cost: int = 1,
+    units: int = 0,
+    check: Callable[..., None] | None = None,
+) -> Callable[..., Any]:
     """Return the lowering of an elementwise primitive: ``expression(e, *elements, **params)``.
 
     Parameters
@@ -341,9 +367,14 @@ def elementwise(expression: Expression, cost: int = 1, units: int = 0) -> Callab
         About how many additions it is worth.
     units : int
         How far it may be from NumPy's value, in units in the last place; 0: equal in every bit.
+    check : callable, optional
+        ``check(kernels, *operands)`` states what the operands must be (see `Kernels.require`).
     """
 
     def lower(kernels: Kernels, *xs: View, **params: Any) -> View:
+        if check is not None:
+            check(kernels, *xs)
+
         def build(e: Expressions, *elements: Scalar) -> Scalar:
             return expression(e, *elements, **params)
 

@@ -17,7 +17,7 @@ from wengert.ops.arithmetic import cotangent_mul, floor, multiply
 from wengert.ops.convert import VariableLike, as_variable, cast, counted
 from wengert.ops.define import binary_samples, define_binary, magnitudes, normal, positive
 from wengert.ops.exponential import log
-from wengert.ops.lowering import LIBRARY, Expressions, Scalar, elementwise
+from wengert.ops.lowering import LIBRARY, Expressions, Kernels, Scalar, View, elementwise
 
 
 def _pow_base_slope(z: Variable, x: Variable, y: Variable) -> Variable:
@@ -57,13 +57,18 @@ def _at_pole(z: Variable, x: Variable, y: Variable) -> Variable:
 def _pow(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
     if x.dtype.kind == "f":
         return e.call("pow", x, y)
-    e.require(e.compare(">=", y, 0), _NEGATIVE, DTypeError)
     result = e.constant(1, x.dtype)
     for bit in range(8 * x.dtype.itemsize):
         odd = e.compare("!=", e.both(y, e.constant(1 << bit, y.dtype)), 0)
         result = e.where(odd, e.mul(result, x), result)
         x = e.mul(x, x)
     return result
+
+
+def _check_exponents(kernels: Kernels, x: View, y: View) -> None:
+    del x
+    if y.dtype.kind == "i":
+        kernels.require(y, (">=", 0), failure=_NEGATIVE, error=DTypeError)
 
 
 pow_p = define_binary(
@@ -77,7 +82,7 @@ pow_p = define_binary(
         Nonsmooth("pole", _at_pole),
     ),
     kinds="iuf",
-    lower=elementwise(_pow, 20, LIBRARY),
+    lower=elementwise(_pow, 20, LIBRARY, _check_exponents),
 )
 
 

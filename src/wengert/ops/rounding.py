@@ -24,7 +24,15 @@ from wengert.ops.define import (
     unary_samples,
 )
 from wengert.ops.derivatives import Partial
-from wengert.ops.lowering import Expression, Expressions, Scalar, elementwise, function
+from wengert.ops.lowering import (
+    Expression,
+    Expressions,
+    Kernels,
+    Scalar,
+    View,
+    elementwise,
+    function,
+)
 
 
 def _between_integers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -70,9 +78,8 @@ def _at_multiple(z: Variable, x: Variable, y: Variable) -> Variable:
     return compare.logical_and(near, compare.not_equal(y, 0.0))
 
 
-def _integer_parts(e: Expressions, name: str, x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+def _integer_parts(e: Expressions, x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
     """Return quotient and remainder toward zero; the processor traps where there is none."""
-    e.require(e.compare("!=", y, 0), _by_zero(name), ZeroDivisionError)
     traps = e.compare("==", y, 0)
     if y.dtype.kind == "i":  # the lowest number divided by -1
         traps = e.either(traps, e.compare("==", y, -1))
@@ -90,7 +97,7 @@ def _correction(e: Expressions, rest: Scalar, y: Scalar) -> Scalar:
 
 def _floor_divide(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
     if x.dtype.kind != "f":
-        quotient, rest = _integer_parts(e, "floor_divide", x, y)
+        quotient, rest = _integer_parts(e, x, y)
         return e.where(_correction(e, rest, y), e.sub(quotient, 1), quotient)
     rest = e.call("fmod", x, y)
     quotient = e.div(e.sub(x, rest), y)
@@ -104,7 +111,7 @@ def _floor_divide(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
 
 def _remainder(e: Expressions, x: Scalar, y: Scalar) -> Scalar:
     if x.dtype.kind != "f":
-        _, rest = _integer_parts(e, "remainder", x, y)
+        _, rest = _integer_parts(e, x, y)
         return e.where(_correction(e, rest, y), e.add(rest, y), rest)
     rest = e.call("fmod", x, y)
     moved = e.where(_correction(e, rest, y), e.add(rest, y), rest)
@@ -121,6 +128,13 @@ def _define_division(
     expression: Expression,
 ) -> Primitive:
     """Define what jumps at multiples of the divisor; `at_zero` is what a divisor of 0 is."""
+
+    def check(kernels: Kernels, x: View, y: View) -> None:
+        del x
+        if y.dtype.kind != "f":
+            failure = _by_zero(name)
+            kernels.require(y, ("!=", 0), failure=failure, error=ZeroDivisionError)
+
     return define_binary(
         name,
         _dividing(name, ufunc),
@@ -132,7 +146,7 @@ def _define_division(
             Nonsmooth(at_zero, lambda z, x, y: compare.equal(y, 0.0)),
         ),
         kinds="iuf",
-        lower=elementwise(expression, 20),
+        lower=elementwise(expression, 20, check=check),
     )
 
 

@@ -34,6 +34,8 @@ class ParamGroup(dict[str, Any]):
         ------
         TracerError
             In a traced function, whose Python code runs only once: the entry would be set once.
+        TypeError
+            If something else is to stand in place of a number.
         """
         trace = THREAD.now.trace
         if trace is not None and trace.runs_once():
@@ -41,6 +43,11 @@ class ParamGroup(dict[str, Any]):
                 f"optimizer: {key!r} of a group of parameters was set inside a traced function "
                 f"({trace.what}). Its Python code runs only once, so that later calls would not "
                 "set it: step schedulers and set rates outside of it (nothing is compiled again)."
+            )
+        if type(self.get(key)) in (float, int) and not hasattr(value, "__float__"):
+            raise TypeError(
+                f"optimizer: {key!r} of a group of parameters must be a number, "
+                f"got {value!r} of type {type(value).__name__}."
             )
         super().__setitem__(key, value)
         if key == "params":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import weakref
 
 import numpy as np
@@ -159,6 +160,49 @@ def test_an_error_of_what_stores_is_raised():
     table.refuses = False
     compiled(wg.full(2, 3.0))
     assert table["h"].tolist() == [6.0, 6.0]
+
+
+class Busy(dict):
+    """Does something while something is stored."""
+
+    meanwhile = staticmethod(lambda: None)
+
+    def __setitem__(self, key, value):
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        super().__setitem__(key, value)
+
+
+def test_a_call_is_over_when_what_it_stores_is_stored():
+    table = Busy(sum=double([0.0]))
+
+    def step(x):
+        table["sum"] = table["sum"] + x
+
+    compiled, x = wg.compile(step), double([1.0])
+    warm(compiled, x)
+    before = table["sum"].item()
+    other = threading.Thread(target=compiled, args=(x,))
+
+    def meanwhile():
+        other.start()
+        other.join(0.05)
+        assert other.is_alive()
+
+    table.meanwhile = meanwhile
+    compiled(x)
+    other.join()
+    assert table["sum"].item() == before + 2
+
+
+def test_what_stores_may_call():
+    table = Busy(last=double([0.0]))
+    compiled = wg.compile(lambda x: table.__setitem__("last", x * 2))
+    warm(compiled, double([1.0]))
+    seen = []
+    table.meanwhile = lambda: seen.append(compiled(double([5.0])) or table["last"].tolist())
+    compiled(double([2.0]))
+    assert (seen, table["last"].tolist()) == ([[10.0]], [4.0])
 
 
 def test_threads_that_store_take_turns():

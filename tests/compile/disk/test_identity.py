@@ -87,7 +87,7 @@ def test_another_machine_makes_another_key(monkeypatch):
         (module, "_host", lambda: llvm._Processor("i486", "+sse2", {"sse2": True})),
         (binding, "llvm_version_info", (99, 0, 0)),
         (llvm.llvmlite, "__version__", "99"),
-        (module, "_OPTIMISATION", 0),
+        (module, "_USUAL", 2),
     ]
     keys = {key_of(graph, machine=llvm.identity())}
     for owner, name, value in changes:

@@ -13,7 +13,7 @@ X = np.linspace(-1.0, 1.0, 12).reshape(3, 4)
 
 def test_arrays_made_by_the_compiler_and_those_of_the_graph_come_back():
     made = record.Record(
-        b"code",
+        (b"code", b"more"),
         ((IndexError, "bad\0" + "3\0."), (DTypeError, "é")),
         (2, X, np.ones(0)),
         640,
@@ -21,7 +21,7 @@ def test_arrays_made_by_the_compiler_and_those_of_the_graph_come_back():
         True,
     )
     found = record.unpack(record.pack(made, "key"), "key")
-    assert (found.object_code, found.failures) == (made.object_code, made.failures)
+    assert (found.objects, found.failures) == (made.objects, made.failures)
     assert (found.arena_bytes, found.scratch_bytes, found.parallel) == (640, 64, True)
     assert found.constants[0] == 2
     same_bits(found.constants[1:], made.constants[1:])
@@ -33,7 +33,7 @@ def damaged(entry, place):
 
 def test_damage_anywhere_is_noticed():
     entry = record.pack(
-        record.Record(b"code" * 9, ((IndexError, "no"),), (X,), 64, 0, False), "key"
+        record.Record((b"code" * 9,), ((IndexError, "no"),), (X,), 64, 0, False), "key"
     )
     assert record.unpack(entry, "key") is not None
     for place in range(len(entry)):
@@ -46,5 +46,5 @@ def test_damage_anywhere_is_noticed():
 def test_errors_that_are_not_found_by_their_name_are_not_written_down():
     odd = [type(name, (Exception,), {}) for name in ("Odd", "IndexError", "DTypeError")]
     for error in (IndexError, DTypeError, *odd):
-        made = record.Record(b"code", ((error, "no"),), (), 0, 0, False)
+        made = record.Record((b"code",), ((error, "no"),), (), 0, 0, False)
         assert (record.pack(made, "key") is None) is (error in odd)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from wengert.compile.elementary import FUNCTIONS
+from wengert.compile.elementary import written
 from wengert.compile.emit import llvm
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function, Module
-from wengert.compile.emit.llvm import MachineCode, attributes, machine
+from wengert.compile.emit.llvm import attributes, machine, object_code
+from wengert.compile.emit.loader import from_objects
 from wengert.compile.emit.types import scalar_type, vector
 from wengert.compile.emit.vectors import WIDTH
 
@@ -51,14 +52,14 @@ def native(
     def turn(index: Any, carried: Any) -> None:
         places = [function.element(source, scalar, index) for source in sources]
         xs = [Lane(function.value(f"load {kind}, ptr {p}, {align}"), dtype) for p in places]
-        y = FUNCTIONS[name](Lanes(function, width), *xs)
+        y = written(name)(Lanes(function, width), *xs)
         place = function.element(target, scalar, index)
         function.do(f"store {kind} {y.text}, ptr {place}, {align}")
 
     function.loop(0, "%chunk", width, turn)
     body = f"call void @{module.define(function)}(ptr %addresses, i64 %count) ret void"
     module.add_text("entry", f"define void @entry(ptr %addresses, i64 %count) {{ {body} }}")
-    code = MachineCode(module.text(), cpu)
+    code = from_objects(object_code(module.text(), cpu=cpu))
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(code.address("entry"))
 
     def call(*xs: Array) -> Array:

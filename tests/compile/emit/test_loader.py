@@ -42,9 +42,12 @@ define double @entry(i64 %which, double %x) nounwind {
 """
 
 
+VALUES = [3.25 * 1.5, 3.25**2.5, 0.0]
+
+
 @pytest.fixture(scope="module")
 def generated():
-    return llvm.MachineCode(ASSEMBLY)
+    return llvm.object_code(ASSEMBLY)
 
 
 def values(code):
@@ -55,13 +58,32 @@ def values(code):
 
 
 def test_it_runs_as_llvm_loads_it(generated):
-    loaded = loader.from_object(generated.object_code)
+    loaded = loader.from_objects(generated)
     assert isinstance(loaded, loader.Loaded)
-    assert values(loaded) == values(generated) == [3.25 * 1.5, 3.25**2.5, 0.0]
+    assert values(loaded) == values(llvm.MachineCode(generated)) == VALUES
+
+
+CALLER = """
+declare double @entry(i64, double)
+define double @twice(double %x) nounwind {
+  %y = call double @entry(i64 0, double %x)
+  %z = call double @entry(i64 0, double %y)
+  ret double %z
+}
+"""
+
+
+@pytest.mark.parametrize("without_llvm", [True, False])
+def test_one_part_may_call_another(monkeypatch, without_llvm):
+    monkeypatch.setattr(loader, "possible", lambda: without_llvm)
+    code = loader.from_objects(llvm.object_code(ASSEMBLY, CALLER))
+    twice = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address("twice"))
+    assert twice(3.0) == 3.0 * 1.5 * 1.5
+    assert isinstance(code, loader.Loaded) is without_llvm
 
 
 def test_the_code_cannot_be_written(generated):
-    loaded = loader.Loaded(generated.object_code)
+    loaded = loader.Loaded(*generated)
     start = f"{loaded._base:x}-"
     maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     (rights,) = (line.split()[1] for line in maps if line.startswith(start))
@@ -83,7 +105,7 @@ def relocation_place(object_code):
 
 
 def test_what_is_unusual_is_refused(generated):
-    code = generated.object_code
+    (code,) = generated
     for place, value in (
         (0, b"\x7fELG"),
         (18, struct.pack("<H", 183)),
@@ -98,9 +120,9 @@ def test_what_cannot_be_loaded_so_is_left_to_llvm(generated, monkeypatch):
         raise OSError
 
     monkeypatch.setattr(loader, "_let_run", refuse)
-    code = loader.from_object(generated.object_code)
+    code = loader.from_objects(generated)
     assert isinstance(code, llvm.MachineCode)
-    assert values(code) == values(generated)
+    assert values(code) == VALUES
 
 
 def test_unknown_functions_are_noticed():

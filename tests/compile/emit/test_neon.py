@@ -41,17 +41,21 @@ def target():
 pytestmark = pytest.mark.skipif(target() is None, reason="this LLVM has no AArch64")
 
 
+def instructed(text):
+    """Return the instructions for a module."""
+    assert "llvm.x86" not in text
+    parsed = binding.parse_assembly(text)
+    parsed.triple, parsed.data_layout = TRIPLE, str(target().target_data)
+    parsed.verify()
+    return target().emit_assembly(parsed)
+
+
 def assembly(graph, aliases=None):
     """Return the instructions for `graph`, and the library's functions that they call."""
     program = prepare(optimise(graph), aliases or {}, NEON)
     pointers = len(graph.inputs) + len(graph.outputs)
     module, _ = generate(program.phases, pointers, NEON, "", ("llvm.aarch64.hint", "i32 1"))
-    text = module.text()
-    assert "llvm.x86" not in text
-    parsed = binding.parse_assembly(text)
-    parsed.triple, parsed.data_layout = TRIPLE, str(target().target_data)
-    parsed.verify()
-    made = target().emit_assembly(parsed)
+    made = "\n".join(map(instructed, (module.text(), module.hasty_text())))
     called = set(re.findall(r"^\tbl?\t([a-z_]\w*)$", made, re.MULTILINE))
     own = set(re.findall(r"^([a-z_]\w*):", made, re.MULTILINE))
     assert called - own <= RUNTIME | set(module.external), called - own

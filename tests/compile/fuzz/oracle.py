@@ -22,6 +22,10 @@ JUMPS = {"sign", "floor", "round", "floor_divide", "remainder", "pow", "sort", *
 JUMPS |= {"argmax", "argmin", "max_with_index", "logical_not", "logical_and", "logical_or"}
 """Operations that may turn a last bit into any difference."""
 
+ROUNDED = {"add", "sub", "mul", "div", "cotangent_mul", "square", "sqrt"}
+"""Operations that round what they are given to the last bit, which is another for other operands,
+also where the slope is zero."""
+
 EXTREMES = {"max", "min", "maximum", "minimum", "max_with_index"}
 
 
@@ -87,8 +91,12 @@ def _evaluated(
             least = 0 if least < EXACT and _jumps(op) else least
             certain[v] = least if here else min(least, -1 if _may_overflow(op, values) else 1)
             values[v] = np.array(y)
-            if noise is not None and not here and values[v].dtype.kind == "f":
+            if noise is None or values[v].dtype.kind != "f":
+                continue
+            if not here:
                 values[v] = _disturbed(op, values[v], [values[x] for x in op.inputs], noise)
+            elif least < EXACT and op.primitive.name in ROUNDED:
+                values[v] = _off(values[v], np.abs(values[v]), 1.0, noise)
     return values, certain
 
 
@@ -117,14 +125,18 @@ def _disturbed(op: Operation, y: Array, xs: list[Array], noise: np.random.Genera
     lower = op.primitive.lower
     if not isinstance(lower, Inexact):
         return y
-    finite = np.isfinite(y)
     size, units = np.abs(y), float(lower.units)
     if not units:  # sums may cancel, and the last bits of many terms add up
         floats = [x for x in (y, xs[0]) if x.dtype.kind == "f"]
         terms = np.sqrt(xs[0].size * xs[-1].size / max(y.size, 1))
         size, units = np.full(y.shape, max(map(_largest, floats))), max(lower.normwise, terms / 8)
+    return _off(y, size, units, noise)
+
+
+def _off(y: Array, size: Array, units: float, noise: np.random.Generator) -> Array:
+    """Return `y` with noise of some units in the last place of `size`."""
     off = noise.choice((-1.0, 1.0, 0.5), y.shape) * units * np.finfo(y.dtype).eps
-    return np.where(finite, (y + off * size).astype(y.dtype), y)
+    return np.where(np.isfinite(y), (y + off * size).astype(y.dtype), y)
 
 
 def _is_exact(op: Operation, xs: list[Array]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.compile.fuzz.generator import program
 from tests.compile.fuzz.oracle import compare, expectations
-from tests.compile.fuzz.running import changed, run
+from tests.compile.fuzz.running import changed, failure, run
 from tests.compile.programs import same_bits
 from wengert.compile.emit import llvm
 
@@ -26,12 +26,14 @@ def check(seed, monkeypatch):
     """Run the program number `seed` as it is, cut otherwise, and on a lesser processor."""
     drawn = program(seed)
     wanted, error = expected(drawn)
-    if wanted is None:
-        if all(0 not in v.shape for op in drawn.graph.operations for v in op.inputs):
-            with pytest.raises(error):
-                run(drawn, 1, taken=False)
-        return
     rng = np.random.default_rng(seed)
+    if wanted is None:
+        lasting = np.flatnonzero(rng.integers(0, 2, len(drawn.graph.outputs)))
+        for threads in (1, 2):
+            with changed(rng, tree=True) as how:
+                found = failure(drawn, threads, lasting.tolist())
+            assert type(found) is error, f"program {seed}, {how}: {found}"
+        return
     whole = run(drawn, 1, taken=False)
     agree(seed, whole, wanted, "as it is")
     with changed(rng, tree=False) as how:
@@ -55,6 +57,16 @@ def agree(seed, found, wanted, how):
 def test_some(first, monkeypatch):
     for seed in range(first, first + 4):
         check(seed, monkeypatch)
+
+
+def test_one_that_rounds_where_a_slope_is_zero(monkeypatch):
+    check(200200, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", [20024, 20414, 20438, 20861, 20969])
+def test_some_that_fail(seed, monkeypatch):
+    assert expected(program(seed))[0] is None
+    check(seed, monkeypatch)
 
 
 @pytest.mark.slow

@@ -7,9 +7,18 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.compile.programs import F, compiled, graph_of, reference, run, same_bits
+from tests.compile.programs import (
+    F,
+    compiled,
+    graph_of,
+    reference,
+    run,
+    same_bits,
+    shared_finely,
+)
 from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.emit.llvm import machine
+from wengert.compile.lowering import memory
 from wengert.compile.lowering.memory import lifetimes
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native.executable import compile_graph
@@ -142,6 +151,38 @@ def test_a_copy_of_what_dies_costs_nothing():
     graph = graph_of(f, x)
     assert compile_graph(graph, {}).arena_bytes <= x.nbytes
     same_bits(compiled(graph, [x]), reference(graph, [x]))
+
+
+def normalised(x):
+    for _ in range(4):
+        x = x - F.mean(x, axis=1, keepdims=True)
+        x = x / F.sqrt(F.mean(x * x, axis=1, keepdims=True))
+    return (x,)
+
+
+def activated(x, *weights):
+    for w in weights:
+        z = F.matmul(x, w)
+        x = F.tanh(z) * z
+    return F.sum(x, axis=0), F.sum(x, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs"),
+    [(normalised, [draw(64, 48)]), (activated, [draw(64, 48), *(draw(48, 48) for _ in range(3))])],
+    ids=["maps", "products"],
+)
+def test_what_dies_is_overwritten_place_by_place(function, inputs, monkeypatch):
+    graph = graph_of(function, *inputs)
+    once = compile_graph(graph, {}).arena_bytes
+    wanted = compiled(graph, inputs)
+    for found, value in zip(wanted, reference(graph, inputs), strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-10)
+    shared_finely(monkeypatch)
+    for threads in (1, 2, 3):
+        same_bits(compiled(graph, inputs, threads), wanted)
+    monkeypatch.setattr(memory, "take_over", lambda phases: None)
+    assert once <= compile_graph(graph, {}).arena_bytes - inputs[0].nbytes
 
 
 def _mixed_graph():

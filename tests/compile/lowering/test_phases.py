@@ -102,6 +102,30 @@ def test_no_item_of_a_phase_touches_what_another_writes(longest, monkeypatch):
     assert sum(shared) > len(shared) / 2
 
 
+def read_beside(x):
+    y = F.cumulative_sum(x, axis=1)
+    total = F.sum(y)
+    columns = F.sum(y * total, axis=0)
+    z = y + total
+    return columns, F.sum(z * z, axis=1), F.matmul(z, x)
+
+
+def read_across(x):
+    y = F.cumulative_sum(x, axis=1)
+    columns = F.expand_dims(F.sum(y, axis=0), 1)
+    z = y + columns
+    return F.sum(z * z, axis=1), F.matmul(z, x)
+
+
+@pytest.mark.parametrize("function", [read_beside, read_across])
+def test_what_other_items_read_is_not_overwritten(function, monkeypatch):
+    shared_finely(monkeypatch)
+    x = RNG.integers(-3, 4, (48, 48)).astype(np.float64)
+    graph = graph_of(function, x)
+    assert check(prepare(graph, {}, machine())) > 2
+    same_bits(compiled(graph, [x], 3), reference(graph, [x]))
+
+
 @pytest.mark.parametrize("optimizer", [sgd, adam])
 def test_no_item_of_a_training_step_touches_what_another_writes(optimizer, monkeypatch):
     shared_finely(monkeypatch)
@@ -299,3 +323,14 @@ def test_square_arrays_do_not_double_the_ways_to_cut_with_each_chain():
         chain = phases.Chain([], [phases.Cut(16, {}), phases.Cut(16, {})], 1)
         together = phases._side_by_side(together, chain) if together.cuts else chain
         assert 2 <= len(together.cuts) <= 16
+
+
+@pytest.mark.parametrize(("rows", "even"), [(1600, True), (1616, False)])
+def test_chunks_are_of_one_length_where_that_can_be(rows, even):
+    x = RNG.standard_normal((rows, 600))
+    program = prepare(
+        graph_of(lambda x: F.tanh(x - F.sum(x, axis=1, keepdims=True)), x), {}, machine()
+    )
+    ((chain,),) = program.phases
+    assert chain.grid.chunks >= 8
+    assert (chain.grid.length % chain.grid.step == 0) is even

@@ -336,6 +336,26 @@ def test_the_environment_says_how_many_threads(monkeypatch):
         wg.compile(lambda x: x)
     with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
         wg.compile(lambda x: x, threads=0)
+    for wrong in ("2", 1.5):
+        with pytest.raises(TypeError, match=f"threads must be an integer or None, got {wrong!r}"):
+            wg.compile(lambda x: x, threads=wrong)
+
+
+@pytest.mark.parametrize("threads", [5, None])
+def test_a_system_without_threads_left_is_no_obstacle(case, threads, monkeypatch):
+    graph, inputs, wanted = case
+    monkeypatch.setattr(pool, "_helpers", [])
+    tried = []
+
+    def refuse(thread):
+        tried.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    executable = compile_graph(graph, {}, threads)
+    for _ in range(400):
+        same_bits(run(executable, graph, inputs), wanted)
+    assert len(tried) <= 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processors are chosen on Linux")

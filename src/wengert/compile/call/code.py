@@ -217,13 +217,17 @@ def _attempt(module: Module) -> Expecting:
     code.branch(is_ready, run, missed)
 
     code.begin(run)
-    status = _run(code, pointers, arrays, held)
+    _take_turn(code)
+    status = _run(code, arrays, held, pointers)
     done = code.new_label()
     code.branch(code.equal(status, 0, "i64"), done, failed)
     code.begin(done)
-    code.do(f"ret ptr {code.ask('finish', 'program', results, result='ptr')}")
+    made = code.ask("finish", "program", results, result="ptr")
+    _end_turn(code)
+    code.do(f"ret ptr {made}")
 
     code.begin(failed)
+    _end_turn(code)
     code.store(status, "%program", offset(HEADER, "status"), "i64")
     _release(code, results, count)
     _drop(code, code.call("PyObject_CallNoArgs", code.header("fail", "ptr")))
@@ -251,22 +255,38 @@ def _copy(code: Expecting, given: str, values: str, count: str) -> None:
     code.loop(0, count, 1, turn)
 
 
-def _run(code: Expecting, pointers: str, arrays: str, held: str) -> str:
-    """Run the machine code; while it takes long, without the interpreter's lock.
+def _take_turn(code: Expecting) -> None:
+    """Let calls in other threads wait, if some can run before this one is over.
 
-    Nobody else is calling (see `Table.laid_out`), and others wait for their turn then.
+    Nobody else is calling (see `Table.laid_out`).
     """
+    callers, caller = code.header("callers", "ptr"), code.header("caller", "ptr")
+
+    def take() -> None:
+        code.same(code.call("PyList_Append", callers, caller), 0, "i32")
+
+    code.when(code.value(f"icmp ne ptr {caller}, null"), take)
+
+
+def _end_turn(code: Expecting) -> None:
+    callers, caller = code.header("callers", "ptr"), code.header("caller", "ptr")
+
+    def end() -> None:
+        code.call("PyList_SetSlice", callers, "0", "1", "null")
+
+    code.when(code.value(f"icmp ne ptr {caller}, null"), end)
+
+
+def _run(code: Expecting, arrays: str, held: str, pointers: str) -> str:
+    """Run the machine code; while it takes long, without the interpreter's lock."""
     long = code.is_set(code.header("long"))
-    callers, known_none = code.header("callers", "ptr"), code.known("none")
 
     def unlock() -> str:
-        code.same(code.call("PyList_Append", callers, known_none), 0, "i32")
         _each_word(code, arrays, held, lambda home: code.call("Py_IncRef", code.load(home)))
         return code.call("PyEval_SaveThread")
 
     def lock() -> None:
         code.call("PyEval_RestoreThread", thread)
-        code.call("PyList_SetSlice", callers, "0", "1", "null")
         _each_word(code, arrays, held, lambda home: code.call("Py_DecRef", code.load(home)))
 
     thread = code.either(long, unlock, lambda: "null")

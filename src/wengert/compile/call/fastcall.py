@@ -20,7 +20,7 @@ from wengert.compile.call.table import Program
 from wengert.compile.disk import cache
 from wengert.compile.disk.identity import compiler_digest, compiler_unchanged, text_key
 from wengert.compile.disk.record import Record
-from wengert.compile.emit.loader import Code, from_object, identity
+from wengert.compile.emit.loader import Code, from_objects, identity
 from wengert.compile.emit.symbols import add_symbol
 from wengert.graph.dtypes import Array
 from wengert.graph.memory import Block
@@ -84,14 +84,14 @@ def _loaded(slots: objects.Slots, instance: int) -> Code:
     key = text_key(repr((source, python, slots, instance)), identity())
     kept = folder.load(key) if folder and source else None
     if kept is not None:
-        return from_object(kept.object_code)
+        return from_objects(kept.objects)
     from wengert.compile.call.code import call_code
-    from wengert.compile.emit.llvm import MachineCode, machine
+    from wengert.compile.emit import llvm
 
-    code = MachineCode(call_code(machine(), slots, instance).text())
+    objects = llvm.object_code(call_code(llvm.machine(), slots, instance).text())
     if folder and source and compiler_unchanged():
-        folder.save(key, Record(code.object_code, (), (), 0, 0, False))
-    return code
+        folder.save(key, Record(objects, (), (), 0, 0, False))
+    return from_objects(objects)
 
 
 def offer(function: Any, kind: type, programs: Sequence[Program]) -> Any:

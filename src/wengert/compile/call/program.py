@@ -37,6 +37,7 @@ HEADER = (
         "control",
         "run",
         "callers",
+        "caller",
         "summon",
         "long",
         "calls",
@@ -59,10 +60,11 @@ HEADER = (
 """The words at the head of a program.
 
 The number of positional arguments, and lists: keywords, parts of nested arguments; the thread; the
-control block and the address of the machine code, the list of its callers, what summons
-helping threads, whether it takes long, whether a place calls Python. Further lists; how the result
-is put together; what raises the error of a failure, which is left in `status`; how many addresses
-and numbers the machine code is given.
+control block and the address of the machine code, the list of its callers, the thread as it stands
+there (0: no other can run meanwhile, so that it need not), what summons helping threads, whether it
+takes long, whether a place calls Python. Further lists; how the result is put together; what raises
+the error of a failure, which is left in `status`; how many addresses and numbers the machine code
+is given.
 """
 
 WORDS = ("address", "expected", "same")

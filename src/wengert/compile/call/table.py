@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import is_
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,10 +55,11 @@ class Program:
         The program.
     """
 
-    __slots__ = ("_held", "_modules", "_now", "_words", "memory")
+    __slots__ = ("_held", "_modules", "_now", "_waits", "_words", "memory")
 
-    def __init__(self, memory: Array, table: Table, words: int, version: int) -> None:
+    def __init__(self, memory: Array, table: Table, words: int, version: int, waits: bool) -> None:
         self.memory = memory
+        self._waits = waits
         self._held = table.held
         self._modules = table.modules
         self._words = words
@@ -72,10 +74,11 @@ class Program:
 
     def refresh(self, known: int) -> None:
         """Let the program hold for this thread, if the announcements up to `known` are all."""
-        mode, version = THREAD.now, structure.version
+        mode, version, thread = THREAD.now, structure.version, get_ident()
         slots = known_slots()
-        self._now = mode, version
+        self._now = mode, version, thread
         self.memory[HEADER.index("thread")] = objects.thread_id()
+        self.memory[HEADER.index("caller")] = id(thread) if self._waits else 0
         first = self.memory[self._words : self._words + 3 * len(WORDS)].reshape(3, len(WORDS))
         first[:, 0] = (
             id(mode) + slots.mode_trace,
@@ -185,4 +188,6 @@ class Table:
         for number, renewal in enumerate(self.renewals):
             at = starts["results"] + number * len(RECORD) + RECORD.index("first")
             renewal.homes = memory[at : at + 2].data
-        return Program(memory, self, starts["words"], entry.version)
+        # Others may run during a call that takes long, or that ends with Python code which stores.
+        waits = bool(header["long"] or entry.finish.stores)
+        return Program(memory, self, starts["words"], entry.version, waits)

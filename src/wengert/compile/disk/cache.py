@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from wengert.compile.disk.record import Record, pack, unpack
+from wengert.graph.source import stacklevel
 
 LIMIT = 256 * 2**20
 """Bytes that a folder may hold, about: what was not used for longest is removed beyond."""
@@ -120,7 +121,7 @@ class Folder:
                 f"compile: cannot keep machine code in the folder of WENGERT_CACHE_DIR, "
                 f"{self.path} ({error.strerror}); it is compiled at each start. Name another "
                 "folder, or set WENGERT_CACHE=0.",
-                stacklevel=2,
+                stacklevel=stacklevel(),
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -36,7 +36,13 @@ class _NoKeyError(Exception):
     """Something has no written form."""
 
 
-def code_key(graph: Graph, aliases: Mapping[int, int], lines: Lines, machine: str) -> str | None:
+def code_key(
+    graph: Graph,
+    aliases: Mapping[int, int],
+    lines: Lines,
+    machine: str,
+    lasting: Iterable[int] = (),
+) -> str | None:
     """Return the key of the code of `graph`, or None if it has none.
 
     Parameters
@@ -49,6 +55,8 @@ def code_key(graph: Graph, aliases: Mapping[int, int], lines: Lines, machine: st
         The lines of the graph: which operations share one decides which share a message.
     machine : str
         The processor, and the version of LLVM.
+    lasting : iterable of int
+        The outputs in memory that is seen also if a call fails.
     """
     compiler = compiler_digest()
     if compiler is None:
@@ -58,7 +66,8 @@ def code_key(graph: Graph, aliases: Mapping[int, int], lines: Lines, machine: st
     except _NoKeyError:
         return None
     versions = f"numpy {np.__version__}"
-    parts = (compiler, machine, versions, repr(sorted(aliases.items())), text)
+    outputs = repr((sorted(aliases.items()), sorted(lasting)))
+    parts = (compiler, machine, versions, outputs, text)
     return _digest("\n".join(parts).encode())
 
 

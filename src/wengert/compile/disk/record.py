@@ -1,7 +1,7 @@
 """Generated code with all that is needed to run it, and its form on disk.
 
 An entry is: eight bytes that say what it is; a digest of all that follows; the length of the head;
-the head, in JSON; the object code and the constants, one after the other. Nothing in it is
+the head, in JSON; object code and constants, one after the other. Nothing in it is
 executed or imported but the object code, and that only if the digest and the key fit.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from wengert.graph import errors
 from wengert.graph.dtypes import Array
 
-MAGIC = b"WENGERT1"
+MAGIC = b"WENGERT2"
 _DIGEST = 20
 _LENGTH = struct.Struct("<Q")
 _HEAD = len(MAGIC) + _DIGEST + _LENGTH.size
@@ -30,8 +30,8 @@ class Record(NamedTuple):
 
     Attributes
     ----------
-    object_code : bytes
-        It has the entries `run` and `assist`.
+    objects : tuple of bytes
+        Object code in parts that may call those before them; it has the entries `run` and `assist`.
     failures : tuple of (type, str)
         What a call can fail with, with numbers of lines (see `Lines`).
     constants : tuple of int or ndarray
@@ -45,7 +45,7 @@ class Record(NamedTuple):
         Whether several threads can share a call.
     """
 
-    object_code: bytes
+    objects: tuple[bytes, ...]
     failures: tuple[tuple[type[Exception], str], ...]
     constants: tuple[int | Array, ...]
     arena_bytes: int
@@ -57,7 +57,7 @@ def pack(record: Record, key: str) -> bytes | None:
     """Return the entry for `record`, or None if it cannot be written down."""
     if any(_error(error.__name__) is not error for error, _ in record.failures):
         return None
-    parts = [record.object_code]
+    parts = [*record.objects]
     constants: list[Any] = []
     for constant in record.constants:
         if isinstance(constant, int):
@@ -67,6 +67,7 @@ def pack(record: Record, key: str) -> bytes | None:
             parts.append(constant.tobytes())
     head = {
         "key": key,
+        "objects": len(record.objects),
         "failures": [[error.__name__, message] for error, message in record.failures],
         "constants": constants,
         "arena_bytes": record.arena_bytes,
@@ -100,8 +101,8 @@ def unpack(entry: bytes, key: str) -> Record | None:
 
 
 def _record(head: dict[str, Any], parts: Sequence[bytes]) -> Record:
-    code, *rest = parts
-    made = iter(rest)
+    count = head["objects"]
+    made = iter(parts[count:])
     constants = tuple(
         constant
         if isinstance(constant, int)
@@ -110,7 +111,7 @@ def _record(head: dict[str, Any], parts: Sequence[bytes]) -> Record:
     )
     failures = tuple((_error(name), message) for name, message in head["failures"])
     sizes = head["arena_bytes"], head["scratch_bytes"]
-    return Record(code, failures, constants, *sizes, head["parallel"])
+    return Record(tuple(parts[:count]), failures, constants, *sizes, head["parallel"])
 
 
 def _error(name: str) -> Any:

@@ -8,29 +8,32 @@ machines without fused multiply-add the last bits differ, not the bounds.)
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
-from wengert.compile.elementary.error_function import erf
-from wengert.compile.elementary.exponential import exp, expm1
-from wengert.compile.elementary.hyperbolic import sigmoid, tanh
-from wengert.compile.elementary.logarithm import log, log1p
-from wengert.compile.elementary.power import pow as power
-from wengert.compile.elementary.remainder import fmod
-from wengert.compile.elementary.trigonometric import cos, sin
 from wengert.compile.emit.expression import Lane, Lanes
 
-FUNCTIONS: dict[str, Callable[..., Lane]] = {
-    "cos": cos,
-    "erf": erf,
-    "exp": exp,
-    "expm1": expm1,
-    "fmod": fmod,
-    "floor": Lanes.floor,
-    "log": log,
-    "log1p": log1p,
-    "pow": power,
-    "rint": Lanes.rint,
-    "sigmoid": sigmoid,
-    "sin": sin,
-    "tanh": tanh,
+_HOMES = {
+    "cos": "trigonometric",
+    "erf": "error_function",
+    "exp": "exponential",
+    "expm1": "exponential",
+    "fmod": "remainder",
+    "log": "logarithm",
+    "log1p": "logarithm",
+    "pow": "power",
+    "sigmoid": "hyperbolic",
+    "sin": "trigonometric",
+    "tanh": "hyperbolic",
 }
-"""By the names that `Expressions.call` takes."""
+"""The modules of functions, imported when they are wanted: most programs want one or two."""
+
+
+FUNCTIONS: dict[str, Callable[..., Lane]] = {"floor": Lanes.floor, "rint": Lanes.rint}
+"""Those that have been wanted, by the names that `Expressions.call` takes."""
+
+
+def written(name: str) -> Callable[..., Lane] | None:
+    """Return the function of this name; None if it is not written here."""
+    if name in _HOMES and name not in FUNCTIONS:
+        FUNCTIONS[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return FUNCTIONS.get(name)

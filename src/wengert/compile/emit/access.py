@@ -52,7 +52,16 @@ def load_scalar(function: Function, array: Strided, offset: str | int) -> str:
         return literal(array.base.value, array.dtype)
     if isinstance(array.base, Counter):
         return str(function.add(offset, array.offset))
-    address = element_address(function, array, offset)
-    kind = memory_type(array.dtype)
-    text = function.value(f"load {kind}, ptr {address}, align {array.dtype.itemsize}")
-    return from_memory(function, text, array.dtype)
+    return load_at(function, element_address(function, array, offset), array.dtype)
+
+
+def load_at(function: Function, address: str, dtype: DType) -> str:
+    """Return the element that stands at an address."""
+    text = function.value(f"load {memory_type(dtype)}, ptr {address}, align {dtype.itemsize}")
+    return from_memory(function, text, dtype)
+
+
+def store_at(function: Function, text: str, dtype: DType, address: str) -> None:
+    """Write an element to an address."""
+    kind, text = to_memory(function, text, dtype)
+    function.do(f"store {kind} {text}, ptr {address}, align {dtype.itemsize}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -52,11 +52,13 @@ class Buffer:
         self.home._home = home
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Immediate:
     """A number that stands in the code; no two are equal, since 0 and -0 must not be one."""
 
-    value: Scalar
+    __slots__ = ("value",)
+
+    def __init__(self, value: Scalar) -> None:
+        self.value = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,7 @@ class Counter:
 Base: TypeAlias = Buffer | Immediate | Counter
 
 
-@dataclass(frozen=True, slots=True)
-class Strided:
+class Strided(NamedTuple):
     """A view: the element at index i stands at ``offset + sum(i * strides)``, in elements."""
 
     base: Base
@@ -76,10 +77,6 @@ class Strided:
     shape: Shape
     strides: Shape
     offset: int = 0
-
-    def __hash__(self) -> int:
-        """Return a hash, quickly: there are many dictionaries of views."""
-        return hash((self.base, self.offset, self.strides))
 
     @property
     def size(self) -> int:
@@ -89,7 +86,14 @@ class Strided:
     @property
     def buffer(self) -> Buffer | None:
         """The memory it stands in, if any."""
-        return self.base.home if isinstance(self.base, Buffer) else None
+        base = self.base
+        return base.home if type(base) is Buffer else None
+
+    @property
+    def at_home(self) -> Strided:
+        """The same view of that memory, whichever buffer led there."""
+        base = self.buffer or self.base
+        return self if base is self.base else self._replace(base=base)
 
     @property
     def contiguous(self) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from wengert.compile.emit.access import element_address, load_scalar, to_memory
 from wengert.compile.emit.arrays import Strided
@@ -14,8 +13,7 @@ from wengert.compile.emit.types import lanes_name, literal, scalar_type, splat, 
 from wengert.graph.dtypes import BOOL, FLOAT32, FLOAT64, INT32, INT64, UINT32, UINT64, DType, Scalar
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """A value: its name or literal in LLVM, and its dtype."""
 
     text: str
@@ -174,9 +172,9 @@ class Lanes:
 
     def call(self, function: str, *xs: Lane) -> Lane:
         """Return the value of an elementary function, or of one of C's mathematical library."""
-        from wengert.compile.elementary import FUNCTIONS  # they are written in Lanes
+        from wengert.compile.elementary import written  # in terms of Lanes
 
-        known = FUNCTIONS.get(function)
+        known = written(function)
         return known(self, *xs) if known else self.library(function, *xs)
 
     def library(self, function: str, *xs: Lane) -> Lane:

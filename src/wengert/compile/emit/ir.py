@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from wengert.compile.emit.arrays import SCRATCH
@@ -15,12 +14,11 @@ if TYPE_CHECKING:
 
 Carried: TypeAlias = Sequence[tuple[str, str]]
 
-USUAL, HASTY = "#0", "#1"
-"""The attributes of functions, and of those that LLVM is not to spend its time on."""
-
 
 class Module:
-    """The text of one LLVM module.
+    """The text of functions, of which those that are `hasty` may call the others, not the reverse.
+
+    The two kinds are modules of their own for LLVM, which generates code at one pace for a module.
 
     Attributes
     ----------
@@ -37,6 +35,8 @@ class Module:
         self._names: dict[str, str] = {}
         self._declared: dict[str, str] = {}
         self._functions: dict[str, str] = {}
+        self._hasty: dict[str, str] = {}
+        self._heads: list[str] = []
         self._attributes = ""
         self.failures: list[tuple[type[Exception], str]] = []
         self.scratch = 0
@@ -51,7 +51,9 @@ class Module:
         body = function.text("")
         if body not in self._names:
             name = self._names[body] = f"f{len(self._names)}"
-            self._functions[name] = function.text(name)
+            self.add_text(name, function.text(name), function.hasty)
+            if not function.hasty:
+                self._heads.append(f"declare {function.head(name)}")
         return self._names[body]
 
     @property
@@ -59,21 +61,25 @@ class Module:
         """The functions outside the module that it calls, intrinsics and the runtime's aside."""
         return tuple(sorted(x for x in self._declared if not x.startswith(("llvm.", "wengert_"))))
 
-    def add_text(self, name: str, text: str) -> None:
+    def add_text(self, name: str, text: str, hasty: bool = False) -> None:
         """Add a function written out by hand."""
-        self._functions[name] = text
+        (self._hasty if hasty else self._functions)[name] = text
 
     def set_attributes(self, attributes: str) -> None:
         """Give all functions attributes (``"key"="value"`` …)."""
         self._attributes = attributes
 
     def text(self) -> str:
-        """Return the whole module."""
-        attributes = (
-            f"attributes {number} = {{ nounwind {more} {self._attributes} }}"
-            for number, more in ((USUAL, ""), (HASTY, "noinline optnone"))
-        )
-        return "\n".join((*self._declared.values(), *self._functions.values(), *attributes, ""))
+        """Return the functions that are not hasty."""
+        return self._joined(self._functions.values())
+
+    def hasty_text(self) -> str:
+        """Return those that are."""
+        return self._joined((*self._heads, *self._hasty.values()))
+
+    def _joined(self, functions: Iterable[str]) -> str:
+        attributes = f"attributes #0 = {{ nounwind {self._attributes} }}"
+        return "\n".join((*self._declared.values(), *functions, attributes, ""))
 
 
 class Function:
@@ -104,16 +110,19 @@ class Function:
 
     def text(self, name: str) -> str:
         """Return the finished function."""
+        linkage = "internal " if self.hasty else ""
+        head = f"define {linkage}{self.head(name)} #0 {{"
+        return "\n".join((head, "entry:", *self._prologue, *self._lines, "  ret void", "}"))
+
+    def head(self, name: str) -> str:
+        """Return its type, name and parameters."""
         pointers = (f"ptr %a{i}" for i in range(len(self.arrays)))
         numbers = (f"i64 %{number}" for number in self.numbers)
-        parameters = ", ".join(("ptr %control", *pointers, *numbers))
-        attributes = HASTY if self.hasty else USUAL
-        head = f"define internal void @{name}({parameters}) {attributes} {{"
-        return "\n".join((head, "entry:", *self._prologue, *self._lines, "  ret void", "}"))
+        return f"void @{name}({', '.join(('ptr %control', *pointers, *numbers))})"
 
     def pointer(self, array: Strided) -> str:
         """Return the address of the first element of an array: a parameter."""
-        key = replace(array, base=array.buffer or array.base)
+        key = array.at_home
         if key not in self._pointers:
             self._pointers[key] = f"%a{len(self.arrays)}"
             self.arrays.append(array)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,8 +14,8 @@ from llvmlite import binding
 from wengert.compile.emit.machine import Machine, asked_for
 from wengert.compile.emit.symbols import symbols
 
-_OPTIMISATION = 1
-"""Of code generation: the assembly is optimal enough not to need passes over the module."""
+_USUAL, _HASTY = 1, 0
+"""Levels of code generation: the assembly is optimal enough not to need passes over the module."""
 
 _LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64": ("sse2",),
@@ -101,62 +101,66 @@ def pause() -> tuple[str, str] | None:
     return None
 
 
-def _target_machine(cpu: str, flags: str) -> Any:
+def _target_machine(cpu: str, flags: str, level: int = _USUAL) -> Any:
     return _target().create_target_machine(
-        cpu=cpu, features=flags, opt=_OPTIMISATION, codemodel="jitdefault"
+        cpu=cpu, features=flags, opt=level, codemodel="jitdefault"
     )
 
 
-@lru_cache(maxsize=2)
-def _generator(cpu: str, flags: str) -> Any:
+@lru_cache(maxsize=4)
+def _generator(cpu: str, flags: str, level: int) -> Any:
     """Return what generates code, and keeps two thirds of a megabyte of what it knows of `cpu`."""
-    return _target_machine(cpu, flags)
+    return _target_machine(cpu, flags, level)
 
 
 def identity() -> str:
     """Return what code depends on besides its assembly: processor, system, version of LLVM."""
     versions = f"llvmlite {llvmlite.__version__} llvm {binding.llvm_version_info}"
-    return " ".join((versions, _target().triple, *_processor()[:2], f"opt={_OPTIMISATION}"))
+    return " ".join((versions, _target().triple, *_processor()[:2], f"opt={_USUAL},{_HASTY}"))
 
 
-class MachineCode:
-    """A module in memory, ready to run; freed with this object.
+def object_code(assembly: str, hasty: str = "", cpu: str = "") -> tuple[bytes, ...]:
+    """Return the object code of modules, for `from_objects` to load, also in another process.
 
     Parameters
     ----------
-    assembly : str
-        The module.
+    assembly, hasty : str
+        A module, and one that calls it, for which code is to be generated quickly rather than well.
     cpu : str
         The processor to make code for, as LLVM calls it; without it, the one at hand.
+    """
+    processor = (cpu, "") if cpu else _processor()[:2]
+    texts = {_USUAL: assembly, _HASTY: hasty}
+    return tuple(
+        _generated(text, _generator(*processor, level)) for level, text in texts.items() if text
+    )
 
-    Attributes
+
+def _generated(assembly: str, generator: Any) -> bytes:
+    """Return what a generator makes of a module."""
+    module = binding.parse_assembly(assembly)
+    module.triple = _target().triple
+    module.data_layout = str(generator.target_data)
+    code: bytes = generator.emit_object(module)
+    return code
+
+
+class MachineCode:
+    """Object code that LLVM has put into memory, ready to run; freed with this object.
+
+    Parameters
     ----------
-    object_code : bytes
-        What `from_object` makes the same code of again, in another process.
+    objects : sequence of bytes
+        It was generated for a machine with this `identity`.
     """
 
-    def __init__(self, assembly: str, cpu: str = "") -> None:
-        processor = (cpu, "") if cpu else _processor()[:2]
-        chosen = _generator(*processor)
-        module = binding.parse_assembly(assembly)
-        module.triple = _target().triple
-        module.data_layout = str(chosen.target_data)
-        module.verify()
-        self._load(chosen.emit_object(module), _target_machine(*processor))
-
-    @classmethod
-    def from_object(cls, object_code: bytes) -> MachineCode:
-        """Return the code that was generated before, for a machine with this `identity`."""
-        made = cls.__new__(cls)
-        made._load(object_code, _target_machine(*_processor()[:2]))
-        return made
-
-    def _load(self, object_code: bytes, machine: Any) -> None:
-        self.object_code = object_code
+    def __init__(self, objects: Sequence[bytes]) -> None:
         for name, address in symbols().items():
             binding.add_symbol(name, address)
+        machine = _target_machine(*_processor()[:2])
         self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
-        self._engine.add_object_file(binding.ObjectFileRef.from_data(object_code))
+        for code in objects:
+            self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
     def address(self, name: str) -> int:

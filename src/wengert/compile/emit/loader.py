@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,16 +56,22 @@ class UnusualError(Exception):
     """Object code has something that only LLVM knows how to load."""
 
 
-def from_object(object_code: bytes) -> Code:
-    """Return the code that was generated before, for a machine with this `identity`."""
+def from_objects(objects: Sequence[bytes]) -> Code:
+    """Return code that was generated for a machine with this `identity`.
+
+    Each part may call those before it; what is wanted from outside is in the last one.
+    """
     if possible():
         try:
-            return Loaded(object_code)
+            code = Loaded(objects[0])
+            for part in objects[1:]:
+                code = Loaded(part, code)
+            return code
         except (UnusualError, AttributeError, OSError):
             pass
     from wengert.compile.emit.llvm import MachineCode
 
-    return MachineCode.from_object(object_code)
+    return MachineCode(objects)
 
 
 def possible() -> bool:
@@ -74,6 +81,13 @@ def possible() -> bool:
 
 class Loaded:
     """Object code in memory, freed with this object.
+
+    Parameters
+    ----------
+    object_code : bytes
+        What LLVM has generated.
+    before : Loaded, optional
+        Other code that it may call.
 
     Raises
     ------
@@ -85,10 +99,11 @@ class Loaded:
         If the system does not allow it.
     """
 
-    def __init__(self, object_code: bytes) -> None:
+    def __init__(self, object_code: bytes, before: Loaded | None = None) -> None:
         if not object_code.startswith(_HEAD) or object_code[16:20] != _WHAT:
             raise UnusualError
         self._object = object_code
+        self._before = before
         start, size, count, _ = _SECTIONS.unpack_from(object_code)
         table = object_code[start : start + size * count]
         self._sections = [_Section(*values) for values in _SECTION.iter_unpack(table)]
@@ -129,8 +144,13 @@ class Loaded:
                 addresses.append(self._base + self._places[section] + value)
                 named[text] = addresses[-1]
             else:  # the file itself, or what is outside
-                addresses.append(address_of(text) if text and section == 0 else 0)
+                addresses.append(self._outside(text) if text and section == 0 else 0)
         return addresses, named
+
+    def _outside(self, name: str) -> int:
+        """Return the address of a function that is not in this object code."""
+        known = self._before and self._before._symbols[1].get(name)
+        return known or address_of(name)
 
     def _fill(self) -> None:
         """Write the sections to memory, with addresses where they are wanted."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from wengert.compile.emit.access import element_address, from_memory, load_scalar, to_memory
+from wengert.compile.emit.access import (
+    element_address,
+    from_memory,
+    load_at,
+    load_scalar,
+    store_at,
+    to_memory,
+)
 from wengert.compile.emit.arrays import Buffer, Counter, Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.types import lanes_name, literal, memory_type, vector
@@ -29,8 +36,10 @@ def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> 
     if stride == 1 and (lanes.mask is None or function.module.machine.masks):
         return Lane(_load(lanes, array, offset), dtype)
     used = width if lanes.used is None else lanes.used
+    start, kind = element_address(function, array, offset), memory_type(dtype)
     scalars = [
-        load_scalar(function, array, function.add(offset, stride * place)) for place in range(used)
+        load_at(function, function.element(start, kind, stride * place), dtype)
+        for place in range(used)
     ]
     return lanes.gather(scalars + [literal(0, dtype)] * (width - used), dtype)
 
@@ -57,15 +66,15 @@ def store_lanes(lanes: Lanes, value: Lane, array: Strided, offset: str | int, st
     """Write the elements at ``offset + stride * lane``, from the lanes that are in use."""
     function, width, dtype = lanes.function, lanes.width, value.dtype
     assert dtype == array.dtype, (dtype, array.dtype)
-    # LLVM (22) makes of a masked store of one lane a store of what the lane was narrowed from.
-    if width > 1 and (stride != 1 or lanes.used == 1):
-        for place in range(width if lanes.used is None else lanes.used):
-            at = function.add(offset, stride * place)
-            store_lanes(Lanes(function), Lane(lanes.lane(value, place), dtype), array, at, 1)
-        return
     address = element_address(function, array, offset)
-    shape = "{}" if width == 1 else f"<{width} x {{}}>"
-    kind, text = to_memory(function, value.text, dtype, shape)
+    # LLVM (22) makes of a masked store of one lane a store of what the lane was narrowed from.
+    if width == 1 or stride != 1 or lanes.used == 1:
+        kind = memory_type(dtype)
+        for place in range(width if lanes.used is None else lanes.used):
+            at = function.element(address, kind, stride * place)
+            store_at(function, lanes.lane(value, place), dtype, at)
+        return
+    kind, text = to_memory(function, value.text, dtype, f"<{width} x {{}}>")
     if lanes.mask is None:
         function.do(f"store {kind} {text}, ptr {address}, align {dtype.itemsize}")
         return

@@ -7,6 +7,7 @@ of the tile share the code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from wengert.compile.emit.arrays import Buffer, Immediate, Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.vectors import load_lanes, store_lanes
 from wengert.compile.kernels.kernel import Index
-from wengert.compile.kernels.nodes import Apply, Node, Result, ordered, total_cost
+from wengert.compile.kernels.nodes import Apply, Node, Result
 
 if TYPE_CHECKING:
     from wengert.compile.kernels.registers import Tile
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 DEAR = 8
 """From which cost on, in additions, stores are made in loops: about what keeping a sum aside and
 looping adds to each vector is then a small part."""
+
+
+LONG = 512
+"""Terms from which on that is a small part of the sum itself: any code is shared."""
 
 
 FAR = 1 << 17
@@ -33,7 +38,7 @@ def prefetch(tile: Tile) -> None:
     """Ask for what is stored, and read for it, so that it is near when the sums are known."""
     stores, function = tile.kernel.stores, tile.function
     written = dict.fromkeys(store.target for store in stores)
-    read = [x for x in ordered(store.value for store in stores) if isinstance(x, Strided)]
+    read = tile.kernel.under.leaves
     far = list(filter(_is_far, dict.fromkeys([*read, *written])))
 
     def row(i: Index, _: list[str]) -> None:
@@ -64,7 +69,8 @@ def store_results(tile: Tile, sums: Sequence[str]) -> None:
     sums : sequence of str
         The sums, in the order of the tile's places.
     """
-    if len(sums) == 1 or _cost(tile) < DEAR:
+    long = math.prod(tile.kernel.inner) >= LONG
+    if len(sums) == 1 or _cost(tile) < (1 if long else DEAR):
         known: dict[tuple[Index, Index], str] = dict(zip(tile.places, sums, strict=True))
         values = _Values(tile, lambda i, j: known[i, j])
         for i, j in tile.places:
@@ -77,7 +83,7 @@ def _cost(tile: Tile) -> int:
     """Return what storing one vector costs, in additions; elements apart are moved one by one."""
     kernel = tile.kernel
     apart = [x for x in kernel.views if isinstance(x.base, Buffer) and x.strides[-1] not in {0, 1}]
-    return total_cost(kernel.roots) + tile.lanes * len(apart)
+    return kernel.under.cost + tile.lanes * len(apart)
 
 
 def _store_in_loops(tile: Tile, sums: Sequence[str]) -> None:
@@ -111,7 +117,7 @@ class _Values:
         self._tile = tile
         self._sum_at = sum_at
         self._stores = tile.kernel.stores
-        self._nodes = ordered(store.value for store in self._stores)
+        self._nodes = tile.kernel.under.nodes
         self._depends: dict[Node, tuple[bool, bool]] = {}
         for node in self._nodes:
             self._depends[node] = self._dependence(node)

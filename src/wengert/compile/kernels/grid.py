@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wengert.compile.emit.ir import Function
 
@@ -12,8 +12,7 @@ GRAIN = 16384
 _MOST = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(NamedTuple):
     """A range of `length` places, cut into `chunks` of `step` each (the last may be shorter)."""
 
     length: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from operator import is_not
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.emit.arrays import Buffer, Shape, Strided
@@ -29,17 +28,32 @@ class Kernel(abc.ABC):
     ----------
     shape : tuple of int
         The index space of the stores.
-    stores : list of Store
-        What is written at each place, when everything read at that place has been read.
     labels : list of str
         The operations it carries out, for people.
+    lasting : bool
+        Whether it writes to memory that is seen also if the call fails.
     """
+
+    lasting = False
 
     def __init__(self, shape: Shape, stores: Sequence[Store], labels: Sequence[str] = ()) -> None:
         self.shape = shape
-        self.stores = list(stores)
+        self.stores = stores
         self.labels = list(labels)
-        self._under: tuple[list[Node], Summary] | None = None
+
+    @property
+    def stores(self) -> Sequence[Store]:
+        """What is written at each place, when everything read at that place has been read."""
+        return self._stores
+
+    @stores.setter
+    def stores(self, stores: Sequence[Store]) -> None:
+        self._stores = tuple(stores)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was found out about the expressions, since they are others now."""
+        self._under: Summary | None = None
 
     @property
     @abc.abstractmethod
@@ -74,11 +88,14 @@ class Kernel(abc.ABC):
     @property
     def under(self) -> Summary:
         """What is under the values of the stores."""
-        values = [store.value for store in self.stores]
-        known = self._under
-        if known is None or len(known[0]) != len(values) or any(map(is_not, known[0], values)):
-            known = self._under = values, Summary(values)
-        return known[1]
+        if self._under is None:
+            self._under = Summary([store.value for store in self._stores])
+        return self._under
+
+    @property
+    def evaluated(self) -> Summary:
+        """What is under all that is evaluated."""
+        return self.under
 
     @property
     def views(self) -> list[Strided]:
@@ -93,7 +110,7 @@ class Kernel(abc.ABC):
     @property
     def writes(self) -> list[Strided]:
         """The views it writes."""
-        return [store.target for store in self.stores]
+        return [store.target for store in self._stores]
 
     def line(self, numbers: dict[Buffer, str]) -> str:
         """Return one line that says what is read, computed and written, for people.

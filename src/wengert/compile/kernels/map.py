@@ -11,7 +11,6 @@ from wengert.compile.kernels.blocks import Blocks, Turned, turned_views
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel
 from wengert.compile.kernels.nest import Evaluation, Offsets, Space
-from wengert.compile.kernels.nodes import leaves, ordered, total_cost
 
 
 class Map(Kernel):
@@ -25,7 +24,7 @@ class Map(Kernel):
     @property
     def work(self) -> int:
         """About how many additions it is worth."""
-        return math.prod(self.shape) * (1 + total_cost(self.roots))
+        return math.prod(self.shape) * (1 + self.under.cost)
 
     @property
     def grid(self) -> Grid:
@@ -37,7 +36,7 @@ class Map(Kernel):
         return cut(lengths[0], self.work, WIDTH if by_vectors else 1)
 
     def _turned(self, space: Space) -> Turned | None:
-        return turned_views(space, leaves(self.roots))
+        return turned_views(space, self.under.leaves)
 
     def emit(self, function: Function, chunk: Index | None) -> None:
         """Emit the code of one chunk."""
@@ -47,7 +46,7 @@ class Map(Kernel):
         turned = self._turned(space) if function.module.machine.masks else None
         if turned is not None:
             space.ending_with(turned.axis)
-        inside = Evaluation(function, space, ordered(self.roots), space.rank - 1)
+        inside = Evaluation(function, space, self.under.nodes, space.rank - 1)
         if turned is None:
             self._emit_plainly(inside, chunk)
             return

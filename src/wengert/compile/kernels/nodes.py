@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import is_not
 from typing import Any, TypeAlias
 
 from wengert.compile.emit.arrays import Strided
@@ -93,33 +94,22 @@ class Summary:
 
     Attributes
     ----------
-    count : int
-        How many nodes there are.
+    nodes : list of Node
+        All of them, each after those that it needs.
     leaves, beside : list of Strided
         The views among them, and the arrays that are read at places of their own choice.
     cost : int
         What evaluating them once costs, in additions.
     """
 
-    __slots__ = ("beside", "cost", "count", "leaves")
+    __slots__ = ("beside", "cost", "leaves", "nodes")
 
     def __init__(self, roots: Iterable[Node]) -> None:
-        nodes = ordered(roots)
-        applied = [node for node in nodes if isinstance(node, Apply)]
-        self.count = len(nodes)
-        self.leaves = [node for node in nodes if isinstance(node, Strided)]
+        self.nodes = ordered(roots)
+        applied = [node for node in self.nodes if isinstance(node, Apply)]
+        self.leaves = [node for node in self.nodes if isinstance(node, Strided)]
         self.beside = [x for node in applied for x in node.beside]
         self.cost = sum(node.cost for node in applied)
-
-
-def leaves(roots: Iterable[Node]) -> list[Strided]:
-    """Return the views among the nodes under `roots`."""
-    return [node for node in ordered(roots) if isinstance(node, Strided)]
-
-
-def beside(roots: Iterable[Node]) -> list[Strided]:
-    """Return the arrays that nodes under `roots` read at places of their own choice."""
-    return [x for node in ordered(roots) if isinstance(node, Apply) for x in node.beside]
 
 
 def replaced(roots: Sequence[Node], known: Mapping[Node, Node]) -> list[Node]:
@@ -130,13 +120,8 @@ def replaced(roots: Sequence[Node], known: Mapping[Node, Node]) -> list[Node]:
             continue
         if isinstance(node, Apply):
             args = [made[a] for a in node.args]
-            changed = any(a is not b for a, b in zip(args, node.args, strict=True))
+            changed = any(map(is_not, args, node.args))
             made[node] = node.with_args(args) if changed else node
         else:
             made[node] = node
     return [made[root] for root in roots]
-
-
-def total_cost(roots: Iterable[Node]) -> int:
-    """Return what evaluating `roots` once costs, in additions."""
-    return sum(node.cost for node in ordered(roots) if isinstance(node, Apply))

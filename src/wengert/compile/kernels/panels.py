@@ -13,7 +13,6 @@ so that the chain of each element is the same as without.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from wengert.compile.emit.arrays import Buffer, Strided
@@ -233,7 +232,7 @@ class Block:
         shape, flat = (*kernel.shape, terms.number), (0,) * (len(kernel.shape) - 2)
         width, height = self.layout.width, self.layout.height
         self.packs = worth_packing(kernel)
-        x = replace(kernel.x, base=Buffer(0), shape=shape)
+        x = kernel.x._replace(base=Buffer(0), shape=shape)
         if self.packs:
             x = Strided(Buffer(0), dtype, shape, (*flat, 1, 0, height))
         y = Strided(Buffer(0), dtype, shape, (*flat, 0, 1, width))

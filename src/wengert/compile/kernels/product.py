@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from wengert.compile.emit.arrays import Shape, Strided, coalesce
 from wengert.compile.emit.ir import Function
@@ -191,7 +190,7 @@ def _permuted(x: Strided, order: Sequence[int]) -> Strided:
     """Return a view whose first axes are in another order."""
     rank = len(order)
     shape, strides = (tuple(of[i] for i in order) + of[rank:] for of in (x.shape, x.strides))
-    return replace(x, shape=shape, strides=strides)
+    return x._replace(shape=shape, strides=strides)
 
 
 def _divided(function: Function, value: Index, by: int) -> tuple[Index, Index]:

@@ -23,7 +23,7 @@ from wengert.compile.kernels.fold import folding
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
 from wengert.compile.kernels.nest import Evaluation, Offsets, Space, along, masked
-from wengert.compile.kernels.nodes import Node, Result, beside, leaves, ordered, total_cost
+from wengert.compile.kernels.nodes import Node, Result, Summary
 from wengert.graph.dtypes import BOOL, DType
 from wengert.ops.lowering import Reducer
 
@@ -76,12 +76,41 @@ class Reduce(Kernel):
     ) -> None:
         super().__init__(shape, stores, labels)
         self.inner = inner
-        self.terms = list(terms)
+        self.terms = terms
         self.results = tuple(results)
         self.identity: Callable[..., Any] = reducer.identity
         self.combine: Callable[..., Any] = reducer.combine
         self.combining = reducer.cost
         self.whole = shape
+
+    @property
+    def terms(self) -> Sequence[Node]:
+        """What is reduced."""
+        return self._terms
+
+    @terms.setter
+    def terms(self, terms: Sequence[Node]) -> None:
+        self._terms = tuple(terms)
+        self._forget()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._before: Summary | None = None
+        self._evaluated: Summary | None = None
+
+    @property
+    def before(self) -> Summary:
+        """What is under the terms."""
+        if self._before is None:
+            self._before = Summary(self._terms)
+        return self._before
+
+    @property
+    def evaluated(self) -> Summary:
+        """What is under the terms and what is stored."""
+        if self._evaluated is None:
+            self._evaluated = Summary(self.roots)
+        return self._evaluated
 
     @property
     def roots(self) -> list[Node]:
@@ -91,13 +120,13 @@ class Reduce(Kernel):
     @roots.setter
     def roots(self, roots: Sequence[Node]) -> None:
         count = len(self.terms)
-        self.terms = list(roots[:count])
+        self.terms = roots[:count]
         self.stores = [s._replace(value=v) for s, v in zip(self.stores, roots[count:], strict=True)]
 
     @property
     def heart(self) -> tuple[Strided, ...]:
         """The views of the terms."""
-        return (*leaves(self.terms), *beside(self.terms))
+        return (*self.before.leaves, *self.before.beside)
 
     @property
     def by_rows(self) -> bool:
@@ -108,7 +137,7 @@ class Reduce(Kernel):
             return across is None
         rank, lengths = len(self.shape), (*self.whole, *self.inner)
         terms = results = 0
-        for x in leaves(self.terms):
+        for x in self.before.leaves:
             size = math.prod(n for n, step in zip(lengths, x.strides, strict=True) if step)
             terms += size * (x.strides[rank + along] == 1)
             results += size * (x.strides[across] == 1)
@@ -129,7 +158,7 @@ class Reduce(Kernel):
     @property
     def space(self) -> Space:
         """The merged axes: those of the results, then those that are reduced."""
-        return Space([self.shape, self.inner], [*self.views, *leaves(self.terms)])
+        return Space([self.shape, self.inner], [*self.views, *self.before.leaves])
 
     @property
     def work(self) -> int:
@@ -160,12 +189,11 @@ class _Emitter:
         self.inner = space.lengths[space.rank :]
         self.columns = not kernel.by_rows
         last = self.rank - 1 if self.columns else len(space.lengths) - 1
-        self.values = self.terms = Evaluation(function, space, ordered(kernel.roots), last)
+        self.values = self.terms = Evaluation(function, space, kernel.evaluated.nodes, last)
         self.rows = self._rows_at_once()
         if self.rows > 1:
-            made = ordered(store.value for store in kernel.stores)
-            self.terms = Evaluation(function, space, ordered(kernel.terms), last)
-            self.values = Evaluation(function, space, made, self.rank - 1)
+            self.terms = Evaluation(function, space, kernel.before.nodes, last)
+            self.values = Evaluation(function, space, kernel.under.nodes, self.rank - 1)
 
     def _rows_at_once(self) -> int:
         """Return how many rows are reduced before their results are made, a lane for each.
@@ -188,7 +216,7 @@ class _Emitter:
             bounds = grid.bounds(function, chunk)
             self.values.loops(self.rank, bounds, lambda at, _: self._result(Lanes(function), at))
             return
-        most = LANES if total_cost(self.kernel.terms) <= LIGHT else WIDTH
+        most = LANES if self.kernel.before.cost <= LIGHT else WIDTH
         width = width_for(self.space.lengths[last], most)
         bounds = grid.bounds(function, chunk, width if last == 0 else 1)
         self.values.by_vectors(last, bounds, width, self._result)
@@ -291,7 +319,7 @@ class _Emitter:
 
     def _ask_ahead(self, offsets: Offsets) -> None:
         """Ask for rows that come later, if they are far and so short that processors do not ask."""
-        for x in dict.fromkeys(leaves(self.kernel.terms)):
+        for x in self.kernel.before.leaves:
             steps, size = self.space.strides[x], x.dtype.itemsize
             pitch = steps[self.rank - 1] * size if self.rank else 0
             far = isinstance(x.base, Buffer) and x.size * size >= FAR

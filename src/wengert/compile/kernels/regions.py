@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from wengert.compile.emit.arrays import Buffer, Strided
@@ -51,7 +50,7 @@ class Plain:
 
     def __init__(self, kernel: Product, function: Function) -> None:
         self._function = function
-        x, y = (replace(v, base=Buffer(0)) for v in kernel.heart)
+        x, y = (v._replace(base=Buffer(0)) for v in kernel.heart)
         self._known = {x: kernel.x, y: kernel.y}
         self.piece = Piece(x, y)
 

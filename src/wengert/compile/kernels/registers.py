@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from wengert.compile.emit.access import element_address
+from wengert.compile.emit.access import element_address, load_at
 from wengert.compile.emit.arrays import Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function, Module
-from wengert.compile.emit.types import scalar_type, vector
+from wengert.compile.emit.types import memory_type, scalar_type, vector
 from wengert.compile.emit.vectors import load_lanes, store_lanes
 from wengert.compile.kernels.epilogue import prefetch, store_results
 from wengert.compile.kernels.kernel import Index
@@ -127,11 +127,11 @@ class Tile:
             for j in range(self.vectors)
         ]
         after = []
+        down, kind = x.strides[len(self.kernel.shape) - 2], memory_type(x.dtype)
+        first, wide = element_address(function, x, at_x), Lanes(function, self.lanes)
         for i in range(self.rows):
-            down = x.strides[len(self.kernel.shape) - 2]
-            one = load_lanes(Lanes(function), x, function.add(at_x, i * down), 0)
-            wide = Lanes(function, self.lanes)
-            factor = wide.splat(one.text, x.dtype)
+            one = load_at(function, function.element(first, kind, i * down), x.dtype)
+            factor = wide.splat(one, x.dtype)
             for j in range(self.vectors):
                 total = Lane(sums[i * self.vectors + j], x.dtype)
                 after.append(self._multiply_add(wide, factor, ys[j], total).text)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
 from wengert.compile.emit.arrays import Counter, Immediate, Strided
 from wengert.compile.emit.types import literal
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel
-from wengert.compile.kernels.nodes import Apply, Node, Result, ordered
+from wengert.compile.kernels.nodes import Apply, Node, Result
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 from wengert.passes.frozen import frozen
@@ -33,7 +33,7 @@ class Signature:
         self._numbers: dict[Strided, int] = {}
         self._nodes: dict[Node, int] = {}
         nodes = []
-        for node in ordered(kernel.roots):
+        for node in kernel.evaluated.nodes:
             self._nodes[node] = len(self._nodes)
             nodes.append(self._node(node))
         self.key: Hashable = (
@@ -47,7 +47,7 @@ class Signature:
 
     def number(self, array: Strided) -> int:
         """Return the number of an array."""
-        key = replace(array, base=array.buffer or array.base)
+        key = array.at_home
         if key not in self._numbers:
             self._numbers[key] = len(self.arrays)
             self.arrays.append(array)
@@ -80,6 +80,8 @@ class Signature:
             return self._view(kernel.x), self._view(kernel.y), kernel.inner
         if isinstance(kernel, Each):
             return kernel.body, kernel.grid
+        if isinstance(kernel, Check):
+            return kernel.requirement
         return ()
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from wengert.compile.emit.machine import Machine
 from wengert.graph.dtypes import DType
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """A length in nearly equal parts: the first `longer` parts have `size` + 1, the others `size`.
 
     Attributes
@@ -47,8 +46,7 @@ def split(length: int, most: int) -> Split:
     return Split(parts, length // parts, length % parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Tiling:
+class Tiling(NamedTuple):
     """The tiles of one result.
 
     Attributes

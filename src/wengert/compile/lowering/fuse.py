@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.emit.arrays import Counter as Counting
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
-from wengert.compile.kernels.nodes import Node, Summary, beside, leaves, replaced
+from wengert.compile.kernels.nodes import Node, Summary, replaced
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 from wengert.compile.lowering.lower import Program
@@ -51,15 +52,12 @@ class _Uses:
     """
 
     def __init__(self, program: Program) -> None:
-        self.writers: Counter[Buffer | None] = Counter()
-        self.readers: Counter[Buffer | None] = Counter()
-        for kernel in program.kernels:
-            self.writers.update({x.buffer for x in kernel.writes})
-            self.readers.update({x.buffer for x in kernel.reads})
+        self.writers = _count(kernel.writes for kernel in program.kernels)
+        self.readers = _count(kernel.reads for kernel in program.kernels)
         self.results = {x.buffer for x in program.results}
         self.pinned: set[Buffer | None] = set(self.results)
         for kernel in program.kernels:
-            whole = kernel.heart if not isinstance(kernel, Reduce) else beside(kernel.terms)
+            whole = kernel.before.beside if isinstance(kernel, Reduce) else kernel.heart
             self.pinned.update(x.buffer for x in whole)
             self.pinned.update(x.buffer for x in kernel.under.beside)
         self.at_hand: set[Buffer | None] = {
@@ -73,6 +71,11 @@ class _Uses:
     def are_settled(self, xs: Iterable[Strided]) -> bool:
         """Tell whether all views show the same at all times at which they may be read."""
         return all(map(self.is_settled, xs))
+
+
+def _count(touched: Iterable[Iterable[Strided]]) -> Counter[Buffer | None]:
+    """Return how many kernels touch each buffer."""
+    return Counter(buffer for views in touched for buffer in {x.buffer for x in views})
 
 
 def fuse(program: Program, aliases: Mapping[int, int]) -> None:
@@ -94,8 +97,12 @@ def inline(program: Program) -> None:
             for store in kernel.stores:
                 buffer = store.target.buffer
                 if buffer is not None and uses.writers[buffer] == 1:
-                    made[buffer] = _Value(kernel, store, Summary([store.value]))
+                    made[buffer] = _Value(kernel, store, _under(kernel, store))
     drop_unread(program)
+
+
+def _under(kernel: Map, store: Store) -> Summary:
+    return kernel.under if len(kernel.stores) == 1 else Summary([store.value])
 
 
 class _Value(NamedTuple):
@@ -107,19 +114,19 @@ class _Value(NamedTuple):
 
 
 def _inline_into(kernel: Kernel, made: Mapping[Buffer, _Value], uses: _Uses) -> None:
-    under = Summary(kernel.roots)
-    count = under.count
+    under = kernel.evaluated
+    count = len(under.nodes)
     known: dict[Node, Node] = {}
     for leaf in under.leaves:
         source = made.get(leaf.buffer) if leaf.buffer is not None else None
-        if source is None or source.kernel is kernel or count + source.under.count > MOST:
+        if source is None or source.kernel is kernel or count + len(source.under.nodes) > MOST:
             continue
         if not _worth_it(source, leaf, uses):
             continue
         value = _seen_through(leaf, source, uses)
         if value is not None:
             known[leaf] = value
-            count += source.under.count
+            count += len(source.under.nodes)
             kernel.labels[:0] = [x for x in source.kernel.labels if x not in kernel.labels]
     if known:
         kernel.roots = replaced(kernel.roots, known)
@@ -183,9 +190,10 @@ def drop_unread(program: Program) -> None:
     wanted = {x.buffer for x in program.results}
     kept = []
     for kernel in reversed(program.kernels):
-        if not any(x.buffer in wanted for x in kernel.writes):
+        if not isinstance(kernel, Check) and not any(x.buffer in wanted for x in kernel.writes):
             continue
-        kernel.stores = [s for s in kernel.stores if s.target.buffer in wanted]
+        if not isinstance(kernel, Check):
+            kernel.stores = [s for s in kernel.stores if s.target.buffer in wanted]
         wanted.update(x.buffer for x in kernel.reads)
         kept.append(kernel)
     program.kernels[:] = reversed(kept)
@@ -254,7 +262,7 @@ def _host(kernel: Kernel, made: Mapping[Buffer, _Made], uses: _Uses) -> _Made | 
     last = max(found, key=lambda m: m.place)
     if not isinstance(last.kernel, Map | Reduce | Product):
         return None
-    side = [x for x in beside(kernel.roots) if x.buffer in made]
+    side = [x for x in kernel.evaluated.beside if x.buffer in made]
     if any(made[x.buffer].place == last.place for x in side if x.buffer is not None):
         return None
     return last
@@ -263,7 +271,7 @@ def _host(kernel: Kernel, made: Mapping[Buffer, _Made], uses: _Uses) -> _Made | 
 def _absorb(home: _Made, kernel: Kernel) -> bool:
     """Move the stores of `kernel` into its host, if they can be expressed there."""
     host = home.kernel
-    views = leaves(kernel.roots)
+    views = kernel.evaluated.leaves
     stores = {store.target.buffer: store for store in host.stores}
     mine = {x: stores[x.buffer] for x in views if x.buffer in stores}
     first = next(iter(mine), None)
@@ -283,13 +291,12 @@ def _absorb(home: _Made, kernel: Kernel) -> bool:
             known[x] = mine[x].value
         else:
             known[x] = seen
-    targets = [through(x) for x in kernel.writes]
-    if None in targets or not _fits(host, kernel):
+    targets = [seen for x in kernel.writes if (seen := through(x)) is not None]
+    if len(targets) < len(kernel.stores) or not _fits(host, kernel):
         return False
     values = replaced([store.value for store in kernel.stores], known)
-    for target, value in zip(targets, values, strict=True):
-        assert target is not None
-        host.stores.append(Store(target, value))
+    made = zip(targets, values, strict=True)
+    host.stores = [*host.stores, *(Store(target, value) for target, value in made)]
     host.labels += [x for x in kernel.labels if x not in host.labels]
     return True
 
@@ -301,5 +308,5 @@ def _fits(host: Kernel, kernel: Kernel) -> bool:
     if isinstance(host, Product) and (counts or under.beside):
         return False
     if isinstance(host, Reduce) and host.by_rows and math.prod(kernel.shape) >= MANY:
-        return Summary(kernel.roots).cost <= DEAR
-    return under.count <= MOST
+        return kernel.evaluated.cost <= DEAR
+    return len(under.nodes) <= MOST

@@ -13,14 +13,13 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.emit.arrays import Buffer, Strided, dense
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
-from wengert.compile.kernels.nodes import beside, leaves
 from wengert.compile.kernels.panels import PAGE
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.tiling import cycles, tile
@@ -77,9 +76,9 @@ def arrange(program: Program, aliases: Mapping[int, int]) -> None:
             axis = _majority(kernel, layouts)
         for x in kernel.heart:
             layouts.follow(x, -1)
-        for x in list(leaves(kernel.roots)):
+        for x in kernel.evaluated.leaves:
             layouts.follow(x, axis)
-        for store in list(kernel.stores):
+        for store in kernel.stores:
             layouts.decide(store.target, axis, isinstance(kernel, Product))
         if isinstance(kernel, Product):
             kept += _packed(kernel, layouts, copies)
@@ -105,7 +104,7 @@ class _Layouts:
             if isinstance(kernel, Each):
                 fixed.update(x.buffer for x in kernel.reads)
                 fixed.update(x.buffer for x in kernel.writes if not kernel.movable)
-            fixed.update(x.buffer for x in beside(kernel.roots))
+            fixed.update(x.buffer for x in kernel.evaluated.beside)
             for x in (*kernel.reads, *kernel.writes):
                 if x.buffer is not None:
                     touched[x.buffer].append((kernel, x))
@@ -198,7 +197,7 @@ def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
             step = -(-step * size // _LINE) * _LINE // size
             if step * size % _UNEVEN == 0:
                 step += _LINE // size
-    return replace(target, strides=tuple(strides))
+    return target.with_axes(target.shape, strides)
 
 
 def _fills(x: Strided) -> bool:
@@ -215,7 +214,7 @@ def _majority(kernel: Kernel, layouts: _Layouts) -> int:
     """Return the axis along which most of what a kernel reads is contiguous, or -1."""
     votes: dict[int, int] = defaultdict(int)
     rank = len(kernel.shape)
-    for x in leaves(kernel.roots):
+    for x in kernel.evaluated.leaves:
         if layouts.is_open(x) or x.buffer is None:
             continue
         for axis in range(rank):
@@ -257,7 +256,7 @@ def _cost(kernel: Product, rows: int, columns: int, layouts: _Layouts) -> float:
     if factor.strides[columns] != 1 and lengths[1] > 1:
         copy = _source(factor, columns, layouts)
         total += _SCATTER * tiles * lengths[1] if copy is None else _COPY * copy.array.size
-    for x in (*kernel.writes, *leaves(store.value for store in kernel.stores)):
+    for x in (*kernel.writes, *kernel.under.leaves):
         if not layouts.is_open(x) and x.strides[columns] not in {0, 1} and lengths[1] > 1:
             total += _SCATTER * x.size
     return total

@@ -11,8 +11,9 @@ import numpy as np
 
 from wengert.compile.disk.lines import mark
 from wengert.compile.emit import arrays
-from wengert.compile.emit.arrays import Buffer, Shape, Strided, dense, reshaped_strides
+from wengert.compile.emit.arrays import Buffer, Immediate, Shape, Strided, dense, reshaped_strides
 from wengert.compile.emit.machine import Machine
+from wengert.compile.kernels.check import Check, Requirement
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
@@ -56,7 +57,10 @@ class Program:
     constants : list of ndarray
         The values of the constants.
     known : dict
-        The results of maps and reductions, by what they are made of: none is made twice.
+        The results of maps and reductions, by what they are made of: none is made twice. Checks,
+        too.
+    lasting : frozenset of int
+        The outputs in memory that is seen also if the call fails.
     phases : list of Phase
         The kernels as they run side by side.
     arena_bytes : int
@@ -69,6 +73,7 @@ class Program:
     results: tuple[Strided, ...] = ()
     constants: list[Array] = field(default_factory=list)
     known: dict[Hashable, tuple[Strided, ...]] = field(default_factory=dict)
+    lasting: frozenset[int] = frozenset()
     phases: list[Phase] = field(default_factory=list)
     arena_bytes: int = 0
 
@@ -163,6 +168,32 @@ class Lowering:
         self._kernels = program.kernels
         self._machine = machine
         self._label = label
+
+    def require(
+        self,
+        x: Strided,
+        *comparisons: tuple[str, int],
+        failure: str,
+        error: type[Exception] = IndexError,
+    ) -> None:
+        """Let the call fail unless all of `x` is as it must be; what is known is not looked at."""
+        seen = [i for i, stride in enumerate(x.strides) if stride]
+        once = x.with_axes([x.shape[i] for i in seen], [x.strides[i] for i in seen])
+        requirement = Requirement(comparisons, failure, error)
+        key = "require", once, comparisons, error
+        if x.size == 0 or key in self._program.known:
+            return
+        known = self._known_values(x)
+        if known is None or not requirement.holds(known):
+            self._program.known[key] = ()
+            self._kernels.append(Check(once, requirement, [self._label]))
+
+    def _known_values(self, x: Strided) -> Array | None:
+        """Return what `x` is a view of, if that is constant."""
+        if isinstance(x.base, Immediate):
+            return np.asarray(x.base.value)
+        place = x.buffer.slot - self._program.first_constant if x.buffer is not None else -1
+        return self._program.constants[place] if place >= 0 else None
 
     def empty(self, shape: Sequence[int], dtype: DType) -> Strided:
         """Return a new contiguous array, to be written."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from wengert.compile.emit.arrays import Buffer, Strided, dense
 from wengert.compile.emit.layout import ALIGNMENT
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
 from wengert.compile.lowering.lower import Program
 from wengert.compile.lowering.phases import Phase, schedule
+from wengert.compile.lowering.takeover import take_over
 
 
 @dataclass(slots=True)
@@ -65,10 +67,35 @@ def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
         The outputs that take over the memory of an input.
     """
     _drop_copies(program)
-    _place_outputs(program, aliases)
-    program.phases = schedule([k for k in program.kernels if any(x.size for x in k.writes)])
+    _place_outputs(program, aliases, _checks_first(program.kernels))
+    lasting = {*aliases.values(), *(len(program.inputs) + output for output in program.lasting)}
+    for kernel in program.kernels:
+        kernel.lasting = any(x.buffer and x.buffer.slot in lasting for x in kernel.writes)
+    used = [k for k in program.kernels if isinstance(k, Check) or any(x.size for x in k.writes)]
+    program.phases = schedule(used)
     program.kernels[:] = [k for phase in program.phases for c in phase for _, k in c.kernels]
+    take_over(program.phases)
     program.arena_bytes = _assign_offsets(program)
+
+
+def _checks_first(kernels: list[Kernel]) -> set[Buffer | None]:
+    """Move checks, and what they depend on, to the front; return the buffers written until then.
+
+    What lasts is written later, so that a call that fails leaves everything as it was.
+    """
+    read: set[Buffer | None] = set()
+    written: set[Buffer | None] = set()
+    early, late = [], []
+    for kernel in reversed(kernels):
+        reads, writes = {x.buffer for x in kernel.reads}, {x.buffer for x in kernel.writes}
+        if isinstance(kernel, Check) or writes & (read | written) or reads & written:
+            early.append(kernel)
+            read |= reads - {None}
+            written |= writes
+        else:
+            late.append(kernel)
+    kernels[:] = [*reversed(early), *reversed(late)]
+    return written
 
 
 def _drop_copies(program: Program) -> None:
@@ -103,8 +130,11 @@ def _is_whole_copy(kernel: Map) -> bool:
     )
 
 
-def _place_outputs(program: Program, aliases: Mapping[int, int]) -> None:
-    """Let results be made where they belong, or copy them there at the end."""
+def _place_outputs(program: Program, aliases: Mapping[int, int], early: set[Buffer | None]) -> None:
+    """Let results be made where they belong, or copy them there at the end.
+
+    What lasts is not made in the buffers that are written `early`, before all checks are over.
+    """
     table = lifetimes(program.kernels, program.results)
     taken: set[Buffer] = set()
     late: list[tuple[Strided, Strided]] = []
@@ -113,14 +143,17 @@ def _place_outputs(program: Program, aliases: Mapping[int, int]) -> None:
         movable = buffer is not None and buffer.place == "arena" and buffer not in taken
         if output in aliases:
             target = program.inputs[aliases[output]]
+            lasts = True
             fits = movable and _may_overwrite(program.kernels, table, target, result)
         else:
             slot = len(program.inputs) + output
             nbytes = result.size * result.dtype.itemsize
             target = dense(Buffer(nbytes, slot), result.shape, result.dtype)
+            lasts = output in program.lasting
             fits = True
         if buffer is not None and buffer is target.buffer and result.whole:
             continue
+        fits = fits and not (lasts and buffer in early)
         if fits and movable and result.whole and result.size:
             assert buffer is not None
             assert target.buffer is not None

@@ -8,13 +8,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Hashable
-from dataclasses import replace
 from typing import NamedTuple
 
 from wengert.compile.emit.arrays import Buffer, Counter, Strided
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel
-from wengert.compile.kernels.nodes import beside, leaves
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 
@@ -45,8 +43,8 @@ def accesses(kernel: Kernel, axis: int) -> list[Access]:
     if isinstance(kernel, Product):
         found += [Access(x, axis, False) for x in kernel.heart]
     elif isinstance(kernel, Reduce):
-        found += [Access(x, axis, False) for x in leaves(kernel.terms)]
-        found += [Access(x, -1, False) for x in beside(kernel.terms)]
+        found += [Access(x, axis, False) for x in kernel.before.leaves]
+        found += [Access(x, -1, False) for x in kernel.before.beside]
     else:
         found += [Access(x, -1, False) for x in kernel.heart]
     return [a for a in found if a.view.buffer is not None]
@@ -75,7 +73,7 @@ def steps(kernel: Kernel, axis: int) -> dict[Hashable, int] | None:
         None if a view would have to move and to stand still, or if it shows the index itself.
     """
     found: dict[Hashable, int] = {}
-    if any(isinstance(x.base, Counter) and x.strides[axis] for x in leaves(kernel.roots)):
+    if any(isinstance(x.base, Counter) and x.strides[axis] for x in kernel.evaluated.leaves):
         return None
     for x, side, _ in accesses(kernel, axis):
         step = x.strides[side] * x.dtype.itemsize if side >= 0 else 0
@@ -94,13 +92,13 @@ def narrowed(kernel: Kernel, axis: int, length: int) -> Kernel:
     made = copy.copy(kernel)
     made.shape = (*kernel.shape[:axis], length, *kernel.shape[axis + 1 :])
     factors = kernel.heart if isinstance(kernel, Product) else ()
-    views = (*leaves(kernel.roots), *kernel.writes, *factors)
+    views = (*kernel.evaluated.leaves, *kernel.writes, *factors)
     made.see({x: _part(x, axis, length) for x in views})
     return made
 
 
 def _part(x: Strided, axis: int, length: int) -> Strided:
-    return replace(x, shape=(*x.shape[:axis], length, *x.shape[axis + 1 :]))
+    return x.with_axes((*x.shape[:axis], length, *x.shape[axis + 1 :]), x.strides)
 
 
 def aligned(x: Access, y: Access, span_x: int = 1, span_y: int = 1) -> bool:

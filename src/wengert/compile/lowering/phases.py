@@ -20,6 +20,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from wengert.compile.kernels import grid
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.grid import Grid
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.panels import ROWS
@@ -126,7 +127,7 @@ class Chain:
         most = max(_MOST, self._passed_on // NEAR)
         chunks = min(most, max(1, self.work // (_STRIP * grid.GRAIN)))
         step = -(-length // chunks)
-        found = Grid(length, -(-step // align) * align)
+        found = Grid(length, _even(length, -(-step // align) * align, align))
         return found if found.chunks > 1 else None
 
     @property
@@ -159,11 +160,23 @@ class Part(NamedTuple):
     first: int
 
 
+def _even(length: int, step: int, align: int) -> int:
+    """Return the longest step that leaves no shorter chunk, which would have code of its own.
+
+    `step` itself, if that would be less than half of it.
+    """
+    even = (s for s in range(step, step // 2, -align) if length % s == 0)
+    return next(even, step)
+
+
 Phase = list[Chain]
 
 
 class _Conflict(NamedTuple):
-    """An earlier kernel, the place of its access, and that of the access that must come later."""
+    """An earlier kernel, the place of its access, and that of the access that must come later.
+
+    The places are -1 if the whole of the one must come after the whole of the other.
+    """
 
     number: int
     place: int
@@ -193,8 +206,12 @@ def schedule(kernels: Sequence[Kernel]) -> list[Phase]:
 
 
 def _conflicts(kernels: Sequence[Kernel]) -> list[list[_Conflict]]:
-    """Return, for each kernel, what earlier kernels touch and must have touched before it."""
+    """Return, for each kernel, what earlier kernels touch and must have touched before it.
+
+    What lasts is written after all checks.
+    """
     touched: dict[Hashable, list[_Touch]] = defaultdict(list)
+    checks: list[_Conflict] = []
     found = []
     for number, kernel in enumerate(kernels):
         touches = [
@@ -211,6 +228,10 @@ def _conflicts(kernels: Sequence[Kernel]) -> list[list[_Conflict]]:
         )
         for memory, touch in touches:
             touched[memory].append(touch)
+        if kernel.lasting:
+            found[-1] += checks
+        if isinstance(kernel, Check):
+            checks.append(_Conflict(number, -1, -1))
     return found
 
 
@@ -294,6 +315,8 @@ def _cuts_with(
     chain: Chain, number: int, kernel: Kernel, conflicts: Sequence[_Conflict]
 ) -> Iterator[Cut]:
     """Yield the ways to cut a chain and a kernel so that each chunk meets only itself."""
+    if any(c.place < 0 for c in conflicts):
+        return
     kernels = dict(chain.kernels)
     mine = {axis: accesses(kernel, axis) for axis in cuttable(kernel)}
     for cut in chain.cuts:

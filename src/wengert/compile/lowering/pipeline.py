@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from wengert.compile.emit.machine import Machine
 from wengert.compile.lowering.fuse import fuse
@@ -14,7 +14,9 @@ from wengert.graph.graph import Graph
 from wengert.passes.report import wanted
 
 
-def prepare(graph: Graph, aliases: Mapping[int, int], machine: Machine) -> Program:
+def prepare(
+    graph: Graph, aliases: Mapping[int, int], machine: Machine, lasting: Iterable[int] = ()
+) -> Program:
     """Return the kernels of `graph`, fused, arranged and placed.
 
     The environment variable ``WENGERT_PRINT_PASSES`` may ask to print them after each pass.
@@ -27,6 +29,8 @@ def prepare(graph: Graph, aliases: Mapping[int, int], machine: Machine) -> Progr
         The outputs that take over the memory of an input.
     machine : Machine
         What the code is for.
+    lasting : iterable of int
+        The outputs in memory that is seen also if a call fails.
 
     Raises
     ------
@@ -34,6 +38,7 @@ def prepare(graph: Graph, aliases: Mapping[int, int], machine: Machine) -> Progr
         If an operation has no native code, naming it and its line.
     """
     program = lower_graph(graph, machine)
+    program.lasting = frozenset(lasting)
     chosen = wanted(_PASSES)
     for name, run in _PASSES.items():
         run(program, aliases)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from wengert.compile.emit.arrays import Buffer, Shape, Strided, dense
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel
-from wengert.compile.kernels.nodes import beside, leaves
 from wengert.compile.kernels.product import Product
 from wengert.compile.lowering.lower import Program
 from wengert.compile.lowering.reindex import Reindex, reindex
@@ -38,7 +37,7 @@ class _Uses:
                 self._writers[x.buffer] += 1
             for buffer in {x.buffer for x in kernel.reads}:
                 self.readers[buffer].append(kernel)
-            whole = kernel.reads if isinstance(kernel, Each) else beside(kernel.roots)
+            whole = kernel.reads if isinstance(kernel, Each) else kernel.evaluated.beside
             self._fixed.update(x.buffer for x in whole)
 
     def may_move(self, target: Strided) -> bool:
@@ -94,7 +93,7 @@ def _restrict(
     """Let a kernel go through a part of its space, and write to other arrays."""
     factors = kernel.heart if isinstance(kernel, Product) else ()
     known = dict(moved)
-    for x in (*leaves(kernel.roots), *factors):
+    for x in (*kernel.evaluated.leaves, *factors):
         offset = sum(i * step for i, step in zip(low, x.strides, strict=False))
         known[x] = x.with_axes((*shape, *x.shape[len(shape) :]), x.strides, offset)
     kernel.shape = shape

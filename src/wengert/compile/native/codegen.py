@@ -111,8 +111,8 @@ class _Functions:
     def _caller(self, calls: Sequence[_Call]) -> str:
         """Return the name of a function that makes `calls`, one after the other.
 
-        After a failure it makes none: what depends on what failed must not reach anybody's arrays.
-        All such functions have the same parameters.
+        After a failure nothing is written any more that lasts. All such functions have the same
+        parameters.
         """
         caller = Function(self._module)
         caller.hasty = True
@@ -123,11 +123,10 @@ class _Functions:
                 caller.invoke(name, [scratch], "%chunk")
             return self._module.define(caller)
         for call in calls:
-            may_have_failed = bool(self._module.failures)
             name, arrays = self._function(call.kernel, call.chunk)
             pointers = [_moved(caller, array, call) for array in arrays]
             make = partial(caller.invoke, name, pointers, "%chunk")
-            if may_have_failed:
+            if call.kernel.lasting and self._module.failures:
                 caller.when(_all_well(caller), make)
             else:
                 make()

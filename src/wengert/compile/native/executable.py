@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from wengert.compile.disk.lines import Lines
 from wengert.compile.disk.record import Record
 from wengert.compile.emit import layout
 from wengert.compile.emit.layout import ALIGNMENT
-from wengert.compile.emit.loader import Code, from_object, identity
+from wengert.compile.emit.loader import Code, from_objects, identity
 from wengert.compile.native import threads as pool
 from wengert.compile.native.tuning import NEVER, TRIALS
 from wengert.compile.settings import available
@@ -32,7 +32,12 @@ _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 _ASSIST = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
-def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None = 1) -> Executable:
+def compile_graph(
+    graph: Graph,
+    aliases: Mapping[int, int],
+    threads: int | None = 1,
+    lasting: Collection[int] = (),
+) -> Executable:
     """Compile `graph` to native code.
 
     Parameters
@@ -44,6 +49,9 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
     threads : int, optional
         How many threads a call uses. None: one or all of the processors there are, whichever turns
         out to be quicker. The bits of the results do not depend on it.
+    lasting : collection of int
+        The outputs that are given memory which is seen also if a call fails. Like that of inputs,
+        it is left alone then.
 
     Returns
     -------
@@ -62,24 +70,21 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int], threads: int | None 
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
     lines = Lines(graph)
     folder = cache.current()
-    key = code_key(graph, aliases, lines, identity()) if folder else None
-    kept = folder.load(key) if folder and key else None
-    code: Code
-    if kept is None:
+    key = code_key(graph, aliases, lines, identity(), lasting) if folder else None
+    record = folder.load(key) if folder and key else None
+    if record is None:
         from wengert.compile.native.translate import translate
 
-        record, code = translate(graph, aliases, lines)
+        record = translate(graph, aliases, lines, lasting)
         if folder and key and compiler_unchanged():
             folder.save(key, record)
-    else:
-        record, code = kept, from_object(kept.object_code)
-    return Executable(graph, aliases, _native(graph, lines, record, code, threads))
+    return Executable(graph, aliases, _native(graph, lines, record, threads))
 
 
-def _native(graph: Graph, lines: Lines, record: Record, code: Code, threads: int | None) -> Native:
-    """Return the code with the constants and lines of `graph`."""
+def _native(graph: Graph, lines: Lines, record: Record, threads: int | None) -> Native:
+    """Return the code, loaded, with the constants and lines of `graph`."""
     return Native(
-        code,
+        from_objects(record.objects),
         tuple((error, lines.filled(message)) for error, message in record.failures),
         tuple(
             np.array(graph.free[x].value, order="C") if isinstance(x, int) else x
@@ -212,8 +217,7 @@ class Executable:
         TypeError, ValueError
             If an array is not what the graph says.
         IndexError
-            If an index was out of range. What is computed after that is not written; outputs, and
-            arrays in place that do not depend on it, may be.
+            If an index was out of range. The inputs, and outputs that last, are as they were.
         """
         thread = threading.get_ident()
         try:
@@ -238,9 +242,11 @@ class Executable:
         """Ask for as many helpers as calls want now."""
         pool.summon(self, int(self._wanted[0]))
 
-    def dismiss(self) -> None:
-        """Do without helpers from now on."""
-        self._control[layout.MOST // 8] = self._wanted[0] = 0
+    def limit(self, helpers: int) -> None:
+        """Do with so many helpers at most from now on."""
+        most = self._control[layout.MOST // 8 :]
+        most[0] = min(int(most[0]), helpers)
+        self._wanted[0] = min(int(self._wanted[0]), helpers)
 
     def assist(self, thread: int) -> None:
         """Help with the calls of this function until none has come for a while."""

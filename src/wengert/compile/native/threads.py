@@ -87,12 +87,15 @@ def summon(executable: Executable, count: int) -> None:
     """Hand `executable` to those of the first `count` helpers that have nothing to do.
 
     Helpers that there are not yet are made, unless somebody makes some: that may be this thread, if
-    it runs what runs when something is freed.
+    it runs what runs when something is freed. If the system has no thread left for one, the
+    executable goes on with those there are.
     """
     if len(_helpers) < count and _lock.acquire(blocking=False):
         try:
             while len(_helpers) < count and not _ended:
                 _helpers.append(_Helper(len(_helpers) + 1))
+        except RuntimeError:
+            executable.limit(len(_helpers))
         finally:
             _lock.release()
     idle = [helper for helper in _helpers[:count] if helper.idle]
@@ -135,7 +138,7 @@ def _end() -> None:
     with _lock:
         _ended = True
     for executable in list(_executables):
-        executable.dismiss()
+        executable.limit(0)
     for helper in _helpers:
         helper.stop()
     _helpers.clear()

@@ -74,17 +74,18 @@ def add_runtime(
         name, argument = pause
         module.declare(name, "void", argument.split()[:1])
         spin = f"call void @{name}({argument})"
-    module.add_text("take", _TAKE.format(**_cells()))
-    module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=spin))
-    module.add_text("rows", _table(rows))
+    module.add_text("take", _TAKE.format(**_cells()), hasty=True)
+    module.add_text("await", _AWAIT.format(**_cells(), spins=SPINS, pause=spin), hasty=True)
+    module.add_text("rows", _table(rows), hasty=True)
     total = sum(row.chunks for row in rows)
-    module.add_text("step", _STEP.format(**_cells(), count=len(rows), total=total))
-    module.add_text("go", _GO.format(**_cells()))
+    module.add_text("step", _STEP.format(**_cells(), count=len(rows), total=total), hasty=True)
+    module.add_text("go", _GO.format(**_cells()), hasty=True)
     add_tuning(module)
-    module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers))
+    module.add_text("run", _RUN.format(**_cells(), nbytes=8 * pointers), hasty=True)
     module.add_text(
         "assist",
         _ASSIST.format(**_cells(), linger=LINGER, patience=LINGER + LINGER_YIELDING, pause=spin),
+        hasty=True,
     )
 
 
@@ -122,7 +123,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 _ROW = "{ ptr, i64, i64, i64, i64 }"
 
-_STEP = """define internal void @step(ptr %control, i64 %thread, i64 %origin) #1 {{
+_STEP = """define internal void @step(ptr %control, i64 %thread, i64 %origin) #0 {{
 entry:
   %leads = icmp eq i64 %thread, 0
   %ticket = getelementptr i8, ptr %control, i64 {ticket}
@@ -185,7 +186,7 @@ out:
   ret void
 }}"""
 
-_TAKE = """define internal i64 @take(ptr %control, i64 %limit) #1 {{
+_TAKE = """define internal i64 @take(ptr %control, i64 %limit) #0 {{
 entry:
   %cell = getelementptr i8, ptr %control, i64 {ticket}
   %first = load atomic i64, ptr %cell acquire, align 8
@@ -206,7 +207,7 @@ none:
   ret i64 -1
 }}"""
 
-_AWAIT = """define internal void @await(ptr %control, i64 %limit) #1 {{
+_AWAIT = """define internal void @await(ptr %control, i64 %limit) #0 {{
 entry:
   %cell = getelementptr i8, ptr %control, i64 {done}
   br label %look
@@ -229,7 +230,7 @@ end:
   ret void
 }}"""
 
-_RUN = """define i64 @run(ptr %control, ptr %pointers) #1 {{
+_RUN = """define i64 @run(ptr %control, ptr %pointers) #0 {{
   %table = getelementptr i8, ptr %control, i64 {table}
   call void @llvm.memcpy.p0.p0.i64(ptr %table, ptr %pointers, i64 {nbytes}, i1 false)
   %error = getelementptr i8, ptr %control, i64 {error}
@@ -239,7 +240,7 @@ _RUN = """define i64 @run(ptr %control, ptr %pointers) #1 {{
   ret i64 %failure
 }}"""
 
-_GO = """define internal void @go(ptr %control) #1 {{
+_GO = """define internal void @go(ptr %control) #0 {{
   %ticket = getelementptr i8, ptr %control, i64 {ticket}
   %now = load atomic i64, ptr %ticket acquire, align 8
   %origin = getelementptr i8, ptr %control, i64 {origin}
@@ -248,7 +249,7 @@ _GO = """define internal void @go(ptr %control) #1 {{
   ret void
 }}"""
 
-_ASSIST = """define void @assist(ptr %control, i64 %thread) #1 {{
+_ASSIST = """define void @assist(ptr %control, i64 %thread) #0 {{
 entry:
   %helpers = getelementptr i8, ptr %control, i64 {helpers}
   %came = atomicrmw add ptr %helpers, i64 1 acq_rel

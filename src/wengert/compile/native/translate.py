@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from wengert.compile.disk.lines import Lines
 from wengert.compile.disk.record import Record
-from wengert.compile.emit.llvm import MachineCode, attributes, machine, pause
+from wengert.compile.emit import llvm
+from wengert.compile.emit.llvm import attributes, machine, pause
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native.codegen import generate
 from wengert.compile.native.tickets import parallel
@@ -15,8 +16,10 @@ from wengert.graph.graph import Graph
 from wengert.passes.pipeline import optimise
 
 
-def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[Record, MachineCode]:
-    """Return the code of `graph`, to run and to keep.
+def translate(
+    graph: Graph, aliases: Mapping[int, int], lines: Lines, lasting: Iterable[int] = ()
+) -> Record:
+    """Return the code of `graph`, to load and to keep.
 
     Parameters
     ----------
@@ -26,20 +29,20 @@ def translate(graph: Graph, aliases: Mapping[int, int], lines: Lines) -> tuple[R
         The outputs that take over the memory of an input.
     lines : Lines
         The lines of the graph.
+    lasting : iterable of int
+        The outputs in memory that is seen also if a call fails.
     """
-    program = prepare(optimise(graph), aliases, machine())
+    program = prepare(optimise(graph), aliases, machine(), lasting)
     pointers = len(graph.inputs) + len(graph.outputs)
     module, rows = generate(program.phases, pointers, machine(), attributes(), pause())
-    code = MachineCode(module.text())
-    record = Record(
-        code.object_code,
+    return Record(
+        llvm.object_code(module.text(), module.hasty_text()),
         tuple((error, lines.numbered(message)) for error, message in module.failures),
         _numbered(program.constants, graph),
         program.arena_bytes,
         module.scratch,
         parallel(rows),
     )
-    return record, code
 
 
 def _numbered(constants: Sequence[Array], graph: Graph) -> tuple[int | Array, ...]:

@@ -38,7 +38,7 @@ def add_tuning(module: Module) -> None:
     kinds = [argument.split()[0] for argument in arguments.split(", ")]
     module.declare("wengert_clock", "i32", kinds)
     module.declare("llvm.smin.i64", "i64", ("i64", "i64"))
-    module.add_text("now", _NOW.format(arguments=arguments, first=first, second=second))
+    module.add_text("now", _NOW.format(arguments=arguments, first=first, second=second), hasty=True)
     numbers = {
         "left": layout.LEFT,
         "spent": layout.SPENT,
@@ -53,12 +53,12 @@ def add_tuning(module: Module) -> None:
         "halvings": layout.HALVINGS,
         "never": NEVER,
     }
-    module.add_text("tuned", _TUNED.format(**numbers))
+    module.add_text("tuned", _TUNED.format(**numbers), hasty=True)
     numbers |= {f"long{place}": least for place, least in enumerate(LONG)}
-    module.add_text("learn", _LEARN.format(**numbers))
+    module.add_text("learn", _LEARN.format(**numbers), hasty=True)
 
 
-_NOW = """define internal i64 @now() #1 {{
+_NOW = """define internal i64 @now() #0 {{
   %time = alloca [2 x i64]
   store [2 x i64] zeroinitializer, ptr %time
   %ignored = call i32 @wengert_clock({arguments})
@@ -71,7 +71,7 @@ _NOW = """define internal i64 @now() #1 {{
   ret i64 %sum
 }}"""
 
-_TUNED = """define internal void @tuned(ptr %control) #1 {{
+_TUNED = """define internal void @tuned(ptr %control) #0 {{
 entry:
   %cell = getelementptr i8, ptr %control, i64 {left}
   %left = load i64, ptr %cell
@@ -114,7 +114,7 @@ choose:
   ret void
 }}"""
 
-_LEARN = """define internal void @learn(ptr %control, i64 %number, i64 %shared, i64 %spent) #1 {{
+_LEARN = """define internal void @learn(ptr %control, i64 %number, i64 %shared, i64 %spent) #0 {{
 entry:
   %left = getelementptr i8, ptr %control, i64 {left}
   %one = getelementptr i8, ptr %control, i64 {spent}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import types
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +25,16 @@ def made_to_stay(trace: Trace) -> list[Any]:
 
 
 def refuse_kept(
-    name: str, trace: Trace, graph: Graph, known: Sequence[Any], readers: Sequence[Any]
+    name: str,
+    trace: Trace,
+    graph: Graph,
+    lent: Sequence[weakref.ref[Any]],
+    known: Sequence[Any],
+    readers: Sequence[Any],
 ) -> None:
     """Raise TracerError if a tensor that the traced function made outlives it, but the known.
+
+    So it does if one is kept that was `lent` to it, to stand for an argument of this call.
 
     The Python code runs once, so that what it keeps would hold a variable of a trace that has
     ended, and later calls would not renew it. Known are the tensors that it returned, and those in
@@ -34,11 +42,11 @@ def refuse_kept(
     keep, or frames that a debugger or a traceback holds, or hooks and rules of the graph itself, or
     the `readers` of numbers and modes of an object made inside.
     """
-    left = _alive(trace, known)
+    left = _alive(trace, lent, known)
     if left:
         left.clear()
         gc.collect()
-        left = _alive(trace, known)
+        left = _alive(trace, lent, known)
     if left:
         hooks = (getattr(v, "hooks", None) for op in graph.operations for v in graph.results(op))
         params = (op.params for op in graph.operations)
@@ -49,17 +57,19 @@ def refuse_kept(
     trace.made = None
     if left:
         variable = left[0]._variable
+        kept = "an argument" if any(cell() is left[0] for cell in lent) else "a tensor that it made"
         raise TracerError(
-            f"compile: {name} kept a tensor that it made ({variable.aval}{variable.made_by()}). "
+            f"compile: {name} kept {kept} ({variable.aval}{variable.made_by()}). "
             "The Python code of a compiled function does not run again, so that what it stores "
             "would never be renewed: return the tensor, or store it in an attribute, a variable or "
             "an item of a dict, where each call stores its own."
         )
 
 
-def _alive(trace: Trace, known: Sequence[Any]) -> list[Any]:
-    """Return the cells made inside that are alive, each once."""
-    found = {id(cell): cell for made in trace.made or () if (cell := made()) is not None}
+def _alive(trace: Trace, lent: Sequence[weakref.ref[Any]], known: Sequence[Any]) -> list[Any]:
+    """Return the cells that were made inside, or lent, and are alive, each once."""
+    cells = (*(trace.made or ()), *lent)
+    found = {id(cell): cell for made in cells if (cell := made()) is not None}
     listed = {id(cell) for cell in (*known, *made_to_stay(trace))}
     return [cell for cell in found.values() if id(cell) not in listed]
 
