@@ -274,7 +274,8 @@ def _averaged(
         factor = cast(valid, loss.dtype) if factor is None else compare.where(valid, factor, 0.0)
     if factor is None or reduction != "mean":
         return _reduced(loss, reduction)
-    return sum(loss) / sum(factor)
+    count = sum(factor)  # first: the slopes of the losses wait for it, and not for their sum
+    return sum(loss) / count
 
 
 def _probability_loss(name: str, x: Variable, target: Variable, options: _Options) -> Variable:

@@ -47,6 +47,7 @@ def _extremum(dtype: DType, relation: str) -> Reducer:
     return Reducer(
         lambda e: (e.constant(lowest, dtype),),
         lambda e, x, y: (greater_of(e, x[0], y[0], relation),),
+        cost=4,
     )
 
 
@@ -64,7 +65,7 @@ def _extremum_with_index(dtype: DType, relation: str) -> Reducer:
         chosen = e.either(better, first)
         return e.where(chosen, x[0], y[0]), e.where(chosen, x[1], y[1])
 
-    return Reducer(lambda e: (e.constant(lowest, dtype), e.constant(last, INT64)), combine)
+    return Reducer(lambda e: (e.constant(lowest, dtype), e.constant(last, INT64)), combine, 12)
 
 
 def total(kernels: Kernels, x: View, axes: Axes) -> View:

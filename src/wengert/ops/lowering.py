@@ -157,10 +157,13 @@ class Reducer(NamedTuple):
         ``identity(e)``: the state that changes nothing.
     combine : callable
         ``combine(e, state, state)``: the state of both.
+    cost : int
+        About how many additions combining is worth.
     """
 
     identity: Callable[[Expressions], State]
     combine: Callable[[Expressions, State, State], State]
+    cost: int = 1
 
 
 class Kernels(Protocol):

@@ -15,8 +15,13 @@ import wengert
 import wengert as wg
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import panels, product
+from wengert.compile.kernels import panels, product, reduce
+from wengert.compile.kernels.product import Product
+from wengert.compile.kernels.reduce import Reduce
+from wengert.compile.lowering import lower
+from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native import translate
+from wengert.compile.native.codegen import generate
 from wengert.compile.native.executable import compile_graph
 from wengert.compile.plan import make_plan
 
@@ -93,6 +98,63 @@ def test_a_chunk_of_one_result_is_summed_as_the_others(monkeypatch):
     shared_and_whole(graph, [x], monkeypatch)
 
 
+@floats
+@pytest.mark.parametrize("rows", [65, 75])
+@pytest.mark.parametrize("length", [2, 3, 5, 8, 10, 16, 23, 64, 300])
+def test_rows_reduced_together_have_the_bits_of_rows_alone(length, rows, dtype, monkeypatch):
+    x = RNG.standard_normal((rows, length)).astype(dtype)
+    x[3, 1], x[40:, length // 2], x[50, 0] = np.nan, 7.0, np.inf
+
+    def f(x):
+        values = F.sum(x, axis=1), F.max(x, axis=1), F.argmin(x, axis=1), F.prod(x, axis=1)
+        blocks = F.reshape(x, (5, rows // 5, length))
+        more = F.max(F.greater(x, 2.0), axis=1), F.max(F.permute_dims(blocks, (1, 0, 2)), axis=2)
+        return (
+            *values,
+            *more,
+            F.sum(x, axis=1) + F.getitem(x, (slice(None), 0)),
+            F.logsumexp(x, axis=1),
+        )
+
+    graph = graph_of(f, x)
+    together = shared_and_whole(graph, [x], monkeypatch)
+    monkeypatch.setattr(reduce, "FEW", 1 << 20)
+    same_bits(together, compiled(graph, [x]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"), [((10_000, 54), True), ((100, 54), False), ((10_000, 300), False)]
+)
+def test_short_rows_of_large_arrays_are_asked_for_ahead(shape, asked):
+    x = np.empty(shape, np.float32)
+    program = prepare(graph_of(lambda x: F.sum(x, axis=1), x), {}, MACHINES[-1])
+    module, _ = generate(program.phases, 2, MACHINES[-1], "", None)
+    assert ("llvm.prefetch" in module.text()) == asked
+
+
+def test_lanes_are_what_is_neighbours_in_most_of_what_is_read():
+    x = RNG.standard_normal((3000, 54)).astype(np.float32)
+    y, z = x[:, 0].copy(), x[0].copy()
+
+    def by_rows(spec, x, y):
+        program = prepare(graph_of(lambda x, y: F.contract(spec, x, y), x, y), {}, MACHINES[-1])
+        return {k.by_rows for k in program.kernels if isinstance(k, Reduce)}
+
+    assert by_rows("ab,a->b", x, y) == {False}
+    assert by_rows("ab,b->a", x, z) == {True}
+
+
+@pytest.mark.parametrize("shape", [(64, 17), (2500, 3), (3000, 54), (1025, 2)])
+def test_a_vector_times_a_matrix_is_summed_alike_in_all_chunks(shape, monkeypatch):
+    x = RNG.standard_normal(shape).astype(np.float32)
+    y = RNG.standard_normal(shape[0]).astype(np.float32)
+    graph = graph_of(lambda x, y: F.contract("ab,a->b", x, F.tanh(y)), x, y)
+    (found,) = shared_and_whole(graph, [x, y], monkeypatch)
+    wanted = np.tanh(y) @ x.astype(np.float64)
+    bound = 1100 * np.finfo(np.float32).eps * (np.abs(np.tanh(y)) @ np.abs(x))
+    assert np.all(np.abs(found - wanted) <= bound)
+
+
 def test_the_place_of_a_maximum_among_many(monkeypatch):
     x = RNG.integers(0, 50, (3, 4000)).astype(np.float64)
     graph = graph_of(lambda v: (F.argmax(v, axis=1), F.argmin(v), F.argmax(v, axis=0)), x)
@@ -145,6 +207,30 @@ def test_every_cut_and_tile_gives_the_same_bits(monkeypatch):
         same_bits(other, found[0])
 
 
+@pytest.mark.parametrize("terms", [255, 256, 259, 1000])
+@pytest.mark.parametrize("spec", ["ka,kb->ab", "ak,kb->ba", "kna,knb->ab", "kan,knb->ab"])
+def test_products_of_many_terms_are_sums_of_blocks(spec, terms, monkeypatch):
+    monkeypatch.setattr(lower, "LONGEST", 32)
+    lengths = {"k": terms, "n": 3, "a": 5, "b": 7}
+    left, right = spec.split("->")[0].split(",")
+    x, y = (RNG.standard_normal([lengths[a] for a in labels]) for labels in (left, right))
+    graph = graph_of(lambda x, y: F.tanh(F.contract(spec, x, y) / terms), x, y)
+    (found,) = shared_and_whole(graph, [x, y], monkeypatch)
+    np.testing.assert_allclose(found, np.tanh(np.einsum(spec, x, y) / terms), rtol=1e-11)
+    kernels = prepare(graph, {}, MACHINES[-1]).kernels
+    counts = [math.prod(k.inner) for k in kernels if isinstance(k, Product)]
+    one_axis = spec != "kan,knb->ab"  # k and n are one axis of one factor only
+    in_blocks = one_axis and math.prod(lengths[a] for a in left if a != "a") >= 256
+    assert (max(counts) <= 32) == in_blocks
+
+
+def test_large_results_are_not_sums_of_blocks():
+    x, y = np.empty((9000, 400), np.float32), np.empty((9000, 300), np.float32)
+    kernels = prepare(graph_of(lambda x, y: F.contract("ka,kb->ab", x, y), x, y), {}, MACHINES[-1])
+    (made,) = [k for k in kernels.kernels if isinstance(k, Product)]
+    assert made.inner == (9000,)
+
+
 @floats
 @pytest.mark.parametrize("turned", ["", "x", "y", "xy"])
 @pytest.mark.parametrize("shape", [(70, 75, 90), (65, 40, 33), (131, 200, 16), (20, 1, 40)])
@@ -183,7 +269,8 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
 @pytest.mark.parametrize(
     "shape", [(20000, 100, 16), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)]
 )
-def test_copies_take_little_memory(shape):
+def test_copies_take_little_memory(shape, monkeypatch):
+    monkeypatch.setattr(lower, "BLOCKS", 1 << 20)  # terms in one block, however many
     terms, rows, columns = shape
     x, y = np.empty((terms, rows), np.float32), np.empty((terms, columns), np.float32)
     graph = graph_of(lambda x, y: F.matmul(F.permute_dims(x, (1, 0)), y), x, y)

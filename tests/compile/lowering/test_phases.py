@@ -14,10 +14,18 @@ from tests.compile.test_random_graphs import programs
 from tests.compile.test_training_steps import Training, adam, sgd
 from wengert.compile.emit.arrays import Buffer, dense
 from wengert.compile.emit.llvm import machine
-from wengert.compile.lowering import phases
-from wengert.compile.lowering.narrow import Access, accesses, aligned, narrowed, place_of, steps
+from wengert.compile.lowering import lower, phases
+from wengert.compile.lowering.narrow import (
+    Access,
+    accesses,
+    aligned,
+    cuttable,
+    place_of,
+    steps,
+)
 from wengert.compile.lowering.phases import schedule
 from wengert.compile.lowering.pipeline import prepare
+from wengert.passes.pipeline import optimise
 
 RNG = np.random.default_rng(11)
 
@@ -52,8 +60,8 @@ def items(chain):
         parts = []
         for start in range(0, grid.length, grid.step):
             length = min(grid.step, grid.length - start)
-            cuts = zip(chain.kernels, chain.cuts[0].axes, strict=True)
-            parts.append([(narrowed(k, a, length), steps(k, a), start) for (_, k), a in cuts])
+            found = chain.parts(start, length)
+            parts.append([(kernel, steps(kernel, walk.axis), at) for kernel, walk, at in found])
     for part in parts:
         sets = [touched(*entry) for entry in part]
         yield set().union(*(r for r, _ in sets)), set().union(*(w for _, w in sets))
@@ -71,8 +79,16 @@ def check(program):
     return count
 
 
-def test_no_item_of_a_phase_touches_what_another_writes(monkeypatch):
+def spans(program):
+    """Return the spans by which kernels go along the cuts of their chains."""
+    chains = [c for phase in program.phases for c in phase if c.grid and len(c.kernels) > 1]
+    return {walk.span for c in chains for walk in c.cuts[0].walks.values()}
+
+
+@pytest.mark.parametrize("longest", [lower.LONGEST, 4])
+def test_no_item_of_a_phase_touches_what_another_writes(longest, monkeypatch):
     shared_finely(monkeypatch)
+    monkeypatch.setattr(lower, "LONGEST", longest)
     shared = []
 
     @settings(max_examples=60, deadline=None, derandomize=True)
@@ -116,6 +132,63 @@ def test_no_item_of_a_training_step_touches_what_another_writes(optimizer, monke
     training = Training(F.relu, "cross_entropy", optimizer, np.float32)
     program = prepare(training.graph, training.aliases, machine())
     assert check(program) > len(program.phases)
+
+
+def logistic(w, x, y):
+    """Return the loss of logistic regression and its slope, which read `x` once each."""
+    z = F.matmul(x, w)
+    residual = F.sigmoid(z) - y
+    return F.sum(F.softplus(z) - y * z), F.matmul(F.permute_dims(x, (1, 0)), residual)
+
+
+def softmax(w, x, y):
+    """Return the share of each class, less its target, and what weights have to do with it."""
+    residual = F.softmax(F.matmul(x, w), axis=1) - y
+    return F.sum(residual, axis=0), F.matmul(F.permute_dims(x, (1, 0)), residual)
+
+
+def scaled(w, x, y):
+    """Return blocks that are scaled by their sums, and the sum of each of their rows."""
+    blocks = F.reshape(x, (x.shape[0] // 16, -1))
+    wide = F.tanh(F.sum(blocks, axis=1, keepdims=True)) * blocks
+    return wide, F.softmax(F.reshape(wide, x.shape), axis=1) * F.sum(w), F.sum(y)
+
+
+@pytest.mark.parametrize("rows", [16, 31, 160, 163, 500])
+@pytest.mark.parametrize("columns", [1, 3, 7])
+@pytest.mark.parametrize("function", [logistic, softmax, scaled])
+def test_blocks_of_rows_share_a_phase_with_the_rows(function, rows, columns, monkeypatch):
+    rows = rows // 16 * 16 if function is scaled else rows
+    shared_finely(monkeypatch)
+    monkeypatch.setattr(lower, "LONGEST", 16)
+    given = [RNG.standard_normal(shape) for shape in ((5, columns), (rows, 5), (rows, columns))]
+    graph = graph_of(function, *given)
+    program = prepare(optimise(graph), {}, machine())
+    check(program)
+    assert (spans(program) > {1}) == (rows > 32)
+    one = compiled(graph, given)
+    for found, wanted in zip(one, reference(graph, given), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
+    for threads in (2, 3, 4):
+        same_bits(compiled(graph, given, threads), one)
+
+
+def test_a_gradient_reads_its_data_while_it_is_near():
+    shapes = (54, 1), (100_000, 54), (100_000, 1)
+    graph = graph_of(logistic, *(np.zeros(shape, np.float32) for shape in shapes))
+    program = prepare(optimise(graph), {}, machine())
+    data = program.inputs[1].buffer
+    readers = [
+        [kernel for _, kernel in chain.kernels if data in {x.buffer for x in kernel.reads}]
+        for phase in program.phases
+        for chain in phase
+    ]
+    assert len(program.phases) == 2
+    first, *rest = readers
+    assert len(first) == 2  # and those of the rows left over
+    assert sum(map(len, rest)) == 1
+    grid = program.phases[0][0].grid
+    assert grid.step * 54 * 4 < 2 * phases.NEAR
 
 
 def test_the_bits_of_random_graphs_do_not_depend_on_the_number_of_threads(monkeypatch):
@@ -192,6 +265,15 @@ def test_elementwise_chains_share_a_phase_and_transposes_do_not():
     assert len(program.phases) == 2
 
 
+def test_a_sum_over_rows_is_cut_into_rows_rather_than_columns():
+    x = RNG.standard_normal((20_000, 54)).astype(np.float32)
+    program = prepare(graph_of(lambda x: F.sum(x, axis=0), x), {}, machine())
+    blocks = program.kernels[0]
+    assert blocks.shape == (54, 19)
+    assert cuttable(blocks) == [1]
+    assert cuttable(program.kernels[-1]) == [0]  # which has no other axis
+
+
 def test_what_is_read_must_be_what_the_same_chunk_wrote():
     wide = dense(Buffer(8 * 64 * 64), (64, 64), np.dtype(np.float64))
 
@@ -212,6 +294,25 @@ def test_what_is_read_must_be_what_the_same_chunk_wrote():
     assert not aligned(columns, view((63, 64), (64, 1), 1, 1))
 
 
+def test_blocks_of_places_meet_the_places():
+    rows = dense(Buffer(8 * 70 * 4), (70, 4), np.dtype(np.float64))
+
+    def view(shape, strides, offset=0, axis=0):
+        return Access(rows.with_axes(shape, strides, offset), axis, False)
+
+    written = Access(rows, 0, True)
+    blocks = view((4, 16, 4), (64, 4, 1))
+    assert aligned(written, blocks, 1, 16)
+    assert aligned(blocks, written, 16, 1)
+    assert not aligned(written, blocks, 1, 8)
+    assert not aligned(written, blocks)
+    assert not aligned(written, view((4, 17, 4), (64, 4, 1)), 1, 16)  # reaches into the next
+    assert not aligned(written, view((4, 16, 4), (64, 4, 1), 4), 1, 16)
+    assert not aligned(written, view((4, 16, 4), (64, 4, 1), 64), 1, 16)
+    assert aligned(blocks, view((2, 32, 4), (128, 4, 1)), 16, 32)
+    assert not aligned(written, view((4, 16, 4), (64, 4, 1), axis=1), 1, 16)
+
+
 def test_a_program_without_kernels_has_no_phases():
     assert schedule([]) == []
 
@@ -219,7 +320,7 @@ def test_a_program_without_kernels_has_no_phases():
 def test_square_arrays_do_not_double_the_ways_to_cut_with_each_chain():
     together = phases.Chain([], [], 0)
     for _ in range(30):
-        chain = phases.Chain([], [phases.Cut(16, ()), phases.Cut(16, ())], 1)
+        chain = phases.Chain([], [phases.Cut(16, {}), phases.Cut(16, {})], 1)
         together = phases._side_by_side(together, chain) if together.cuts else chain
         assert 2 <= len(together.cuts) <= 16
 

@@ -13,6 +13,12 @@ def element_address(function: Function, array: Strided, offset: str | int) -> st
     return function.element(function.pointer(array), memory_type(array.dtype), offset)
 
 
+def prefetch_line(function: Function, address: str, write: bool = False) -> None:
+    """Ask for the line of memory at an address, which need not exist."""
+    callee = function.module.declare("llvm.prefetch.p0", "void", ("ptr", *["i32 immarg"] * 3))
+    function.do(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")  # near, data
+
+
 def to_memory(function: Function, text: str, dtype: DType, shape: str = "{}") -> tuple[str, str]:
     """Return the type and value to store for a value in a register.
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from wengert.compile.emit.access import element_address
+from wengert.compile.emit.access import element_address, prefetch_line
 from wengert.compile.emit.arrays import Buffer, Immediate, Strided
 from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.vectors import load_lanes, store_lanes
@@ -39,16 +39,14 @@ def prefetch(tile: Tile) -> None:
     stores, function = tile.kernel.stores, tile.function
     written = dict.fromkeys(store.target for store in stores)
     read = tile.kernel.under.leaves
-    callee = function.module.declare("llvm.prefetch.p0", "void", ("ptr", *["i32 immarg"] * 3))
     far = list(filter(_is_far, dict.fromkeys([*read, *written])))
 
     def row(i: Index, _: list[str]) -> None:
         for array in far:
-            hints = f"i32 {int(array in written)}, i32 3, i32 1"  # to write, near, data
             down = function.mul(i, array.strides[-2])
             for j in range(tile.vectors):
                 at = element_address(function, array, function.add(down, j * tile.lanes))
-                function.do(f"call void {callee}(ptr {at}, {hints})")
+                prefetch_line(function, at, array in written)
 
     if far:
         function.loop(0, tile.rows, 1, row)

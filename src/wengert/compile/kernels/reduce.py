@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
-from wengert.compile.emit.arrays import Shape, Strided
+from wengert.compile.emit.access import (
+    element_address,
+    from_memory,
+    prefetch_line,
+    to_memory,
+)
+from wengert.compile.emit.arrays import Buffer, Shape, Strided
 from wengert.compile.emit.expression import Lane, Lanes, State
 from wengert.compile.emit.ir import Function
-from wengert.compile.emit.types import scalar_type, vector
+from wengert.compile.emit.types import memory_type, scalar_type, vector
 from wengert.compile.emit.vectors import WIDTH, store_lanes, width_for
+from wengert.compile.kernels.epilogue import FAR
+from wengert.compile.kernels.fold import folding
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
-from wengert.compile.kernels.nest import Evaluation, Offsets, Space, masked
+from wengert.compile.kernels.nest import Evaluation, Offsets, Space, along, masked
 from wengert.compile.kernels.nodes import Node, Result, Summary
 from wengert.graph.dtypes import BOOL, DType
 from wengert.ops.lowering import Reducer
@@ -27,19 +36,32 @@ LIGHT = 2
 LONG = 256
 """The length from which on a sum is long."""
 
+LINE, SHORT, AHEAD = 64, 512, 4096
+"""Bytes of a line of the cache, of the longest of short rows, and how far ahead is asked for them.
+"""
+
+DEAR = 3
+"""The cost of combining two states from which on several rows combine their lanes together."""
+
+FEW = 4
+"""The fewest rows that do so."""
+
 
 class Reduce(Kernel):
     """A reduction of `terms` over the axes `inner`, and what is stored of its results.
 
-    The tree: along a reduced axis whose elements are neighbours, lane j of n takes the elements j,
-    j + n, …, and the lanes are combined by halves (j with j + n / 2, then j + n / 4, …). Along
-    other axes the elements are taken in order. The number of lanes depends on the length alone.
+    Lanes stand for neighbouring results or for neighbouring terms, whichever are neighbours in more
+    of what is read (`by_rows`).
+
+    The tree: where lanes are terms, lane j of n takes the elements j, j + n, … of the last reduced
+    axis, and the lanes are combined by halves (j with j + n / 2, then j + n / 4, …). Along other
+    axes, and everywhere where lanes are results, the elements are taken in order. The number of
+    lanes depends on the length alone.
 
     Attributes
     ----------
-    single : bool
-        Whether there is one result, whose lanes are terms. A part of several, even if it is one
-        result, takes its terms in order, as the others do.
+    whole : tuple of int
+        The index space of which this kernel may be a part, which is reduced as the whole would be.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  (all that a reduction is)
@@ -58,7 +80,8 @@ class Reduce(Kernel):
         self.results = tuple(results)
         self.identity: Callable[..., Any] = reducer.identity
         self.combine: Callable[..., Any] = reducer.combine
-        self.single = math.prod(shape) == 1
+        self.combining = reducer.cost
+        self.whole = shape
 
     @property
     def terms(self) -> Sequence[Node]:
@@ -108,12 +131,24 @@ class Reduce(Kernel):
     @property
     def by_rows(self) -> bool:
         """Whether results come one by one, since neighbours in memory are terms of one sum."""
-        rank = len(self.shape)
-        return any(
-            step == 1 and n > 1
-            for x in self.before.leaves
-            for n, step in zip(x.shape[rank:], x.strides[rank:], strict=True)
-        )
+        along = max((i for i, n in enumerate(self.inner) if n > 1), default=None)
+        across = self.columns
+        if along is None or across is None:
+            return across is None
+        rank, lengths = len(self.shape), (*self.whole, *self.inner)
+        terms = results = 0
+        for x in self.before.leaves:
+            size = math.prod(n for n, step in zip(lengths, x.strides, strict=True) if step)
+            terms += size * (x.strides[rank + along] == 1)
+            results += size * (x.strides[across] == 1)
+        return terms > 0 and terms >= results
+
+    @property
+    def columns(self) -> int | None:
+        """The axis of the results that are neighbours in memory; None if there is one result."""
+        steps = self.stores[0].target.strides
+        long = [axis for axis, n in enumerate(self.whole) if n > 1]
+        return min(reversed(long), key=lambda axis: abs(steps[axis]), default=None)
 
     @property
     def dtypes(self) -> tuple[DType, ...]:
@@ -152,20 +187,31 @@ class _Emitter:
         self.space = space
         self.rank = space.rank
         self.inner = space.lengths[space.rank :]
-        self.columns = self._by_columns()
+        self.columns = not kernel.by_rows
         last = self.rank - 1 if self.columns else len(space.lengths) - 1
-        self.values = Evaluation(function, space, kernel.evaluated.nodes, last)
+        self.values = self.terms = Evaluation(function, space, kernel.evaluated.nodes, last)
+        self.rows = self._rows_at_once()
+        if self.rows > 1:
+            self.terms = Evaluation(function, space, kernel.before.nodes, last)
+            self.values = Evaluation(function, space, kernel.under.nodes, self.rank - 1)
 
-    def _by_columns(self) -> bool:
-        """Whether lanes stand for neighbouring results rather than for neighbouring terms."""
-        terms = [self.space.strides[x] for x in self.kernel.before.leaves]
-        if any(self.inner and s[-1] == 1 for s in terms):
-            return False
-        return not self.kernel.single
+    def _rows_at_once(self) -> int:
+        """Return how many rows are reduced before their results are made, a lane for each.
+
+        That is worth it where combining states is dear, or the lanes of a row are one register.
+        """
+        if self.columns or not self.rank or not self.inner:
+            return 1
+        rows = min(WIDTH, *map(self.function.module.machine.lanes, self.kernel.dtypes))
+        worth = self.kernel.combining >= DEAR or self._lanes_of_a_row == rows
+        return rows if worth and FEW <= rows <= self.space.lengths[self.rank - 1] else 1
 
     def run(self, chunk: Index | None) -> None:
         """Emit the loops over the results of one chunk."""
         function, last, grid = self.function, self.rank - 1, self.kernel.grid
+        if self.rows > 1:
+            self._run_by_rows(grid.bounds(function, chunk, self.rows if last == 0 else 1))
+            return
         if not self.columns or not self.rank:
             bounds = grid.bounds(function, chunk)
             self.values.loops(self.rank, bounds, lambda at, _: self._result(Lanes(function), at))
@@ -175,11 +221,71 @@ class _Emitter:
         bounds = grid.bounds(function, chunk, width if last == 0 else 1)
         self.values.by_vectors(last, bounds, width, self._result)
 
+    def _run_by_rows(self, bounds: tuple[Index, Index]) -> None:
+        """Emit the loops over the results, some rows at a time."""
+        function, space, last = self.function, self.space, self.rank - 1
+        plain = all(space.strides[x][last] in {0, 1} for x in self.kernel.views)
+
+        def row(offsets: Offsets, limits: tuple[Index, Index]) -> None:
+            def body(lanes: Lanes, index: Index) -> None:
+                here = space.advance(function, offsets, last, index)
+                self.values.enter(last + 1, lanes, here)
+                if lanes.width == 1:
+                    state = self._halved(*self._entered_row(here), 1)
+                else:
+                    left = function.add(limits[1], function.mul(index, -1))
+                    state = self._several_rows(here, left if lanes.mask else lanes.width)
+                self._store(lanes, here, state)
+
+            along(function, limits, self.rows, body, plain)
+
+        self.values.loops(last, bounds, row)
+
+    def _several_rows(self, offsets: Offsets, count: Index) -> State:
+        """Emit the reduction of so many rows, up to `rows`; return a state with a lane for each."""
+        function, kernel = self.function, self.kernel
+        lanes = min(self._lanes_of_a_row, self.rows)
+        sizes = [self.rows * lanes * dtype.itemsize for dtype in kernel.dtypes]
+        memory = function.once(f"alloca [{sum(sizes)} x i8], align 64")
+        aside = [function.element(memory, "i8", n) for n in accumulate(sizes[:-1], initial=0)]
+
+        def row(i: Index, _: list[str]) -> None:
+            here = self.space.advance(function, offsets, self.rank - 1, i)
+            state = self._halved(*self._entered_row(here), lanes)
+            for place, value in zip(aside, state, strict=True):
+                kind, text = to_memory(function, value.text, value.dtype, f"<{lanes} x {{}}>")
+                at = function.element(place, kind, i)
+                function.do(f"store {kind} {text}, ptr {at}, align {value.dtype.itemsize}")
+
+        function.loop(0, count, 1, row)
+        name = folding(function.module, kernel.combine, kernel.dtypes, self.rows, lanes)
+        function.invoke(name, aside)
+        return tuple(self._read(place, d) for place, d in zip(aside, kernel.dtypes, strict=True))
+
+    def _read(self, place: str, dtype: DType) -> Lane:
+        """Return a lane for each row from memory."""
+        shape = f"<{self.rows} x {{}}>"
+        kind = shape.format(memory_type(dtype))
+        text = self.function.value(f"load {kind}, ptr {place}, align {dtype.itemsize}")
+        return Lane(from_memory(self.function, text, dtype, shape), dtype)
+
+    def _entered_row(self, offsets: Offsets) -> tuple[Lanes, State]:
+        """Emit one of several rows, with all that its terms need."""
+        for level in range(self.rank + 1):
+            self.terms.enter(level, Lanes(self.function), offsets)
+        return self._row(offsets)
+
     def _result(self, lanes: Lanes, offsets: Offsets) -> None:
         """Emit the reduction of one result, or of one for each lane, and what is stored of it."""
-        state = self._column(lanes, offsets) if self.columns else self._row(lanes, offsets)
+        if self.columns:
+            self._store(lanes, offsets, self._column(lanes, offsets))
+        else:
+            self._store(lanes, offsets, self._halved(*self._row(offsets), 1))
+
+    def _store(self, lanes: Lanes, offsets: Offsets, state: State) -> None:
+        """Emit what is stored of results."""
         for node, value in zip(self.kernel.results, state, strict=True):
-            self.values.set(node, value, self.columns and lanes.width > 1)
+            self.values.set(node, value, lanes.width > 1)
         self.values.finish(lanes, offsets)
         made = [self.values.value(store.value, lanes) for store in self.kernel.stores]
         for value, target in zip(made, self.kernel.writes, strict=True):
@@ -206,17 +312,37 @@ class _Emitter:
 
         return self.function.loop(0, self.space.lengths[depth], 1, turn, carried)
 
-    def _row(self, lanes: Lanes, offsets: Offsets) -> State:
+    @property
+    def _lanes_of_a_row(self) -> int:
+        length = self.inner[-1] if self.inner else 1
+        return width_for(length, LANES if length >= LONG else WIDTH)
+
+    def _ask_ahead(self, offsets: Offsets) -> None:
+        """Ask for rows that come later, if they are far and so short that processors do not ask."""
+        for x in self.kernel.before.leaves:
+            steps, size = self.space.strides[x], x.dtype.itemsize
+            pitch = steps[self.rank - 1] * size if self.rank else 0
+            far = isinstance(x.base, Buffer) and x.size * size >= FAR
+            if not far or steps[-1] != 1 or not LINE <= pitch <= SHORT:
+                continue
+            for byte in range(AHEAD, AHEAD + pitch, LINE):
+                place = self.function.add(offsets[steps], byte // size)
+                prefetch_line(self.function, element_address(self.function, x, place))
+
+    def _row(self, offsets: Offsets) -> tuple[Lanes, State]:
+        """Emit the reduction of one row; return its lanes and the state in each."""
+        wide = Lanes(self.function, self._lanes_of_a_row)
+        first = self._first(wide)
         if not self.inner:
-            return self._state(self._step(lanes, [x.text for x in self._first(lanes)]))
+            return wide, self._state(self._step(wide, [x.text for x in first]))
+        self._ask_ahead(offsets)
         length, depth = self.inner[-1], len(self.space.lengths) - 1
-        wide = Lanes(self.function, width_for(length, LANES if length >= LONG else WIDTH))
         whole = length // wide.width * wide.width
 
         def ends(here: Offsets, values: list[str]) -> list[str]:
             def turn(some: Lanes, index: Index, state: list[str]) -> list[str]:
                 place = self.space.advance(self.function, here, depth, index)
-                self.values.enter(depth + 1, some, place)
+                self.terms.enter(depth + 1, some, place)
                 return self._step(some, state)
 
             carried = self._carried(wide, self._state(values))
@@ -225,9 +351,8 @@ class _Emitter:
                 return sums
             return turn(masked(self.function, wide.width, length, whole), whole, sums)
 
-        first = self._carried(wide, self._first(wide))
-        values = self._around(self.rank, offsets, first, ends)
-        return self._halved(wide, self._state(values))
+        values = self._around(self.rank, offsets, self._carried(wide, first), ends)
+        return wide, self._state(values)
 
     def _first(self, lanes: Lanes) -> State:
         return tuple(self.kernel.identity(lanes))
@@ -245,15 +370,15 @@ class _Emitter:
 
         def turn(index: Index, values: list[str]) -> list[str]:
             here = self.space.advance(self.function, offsets, depth, index)
-            self.values.enter(depth + 1, Lanes(self.function), here)
+            self.terms.enter(depth + 1, Lanes(self.function), here)
             passed = [(kind, v) for (kind, _), v in zip(carried, values, strict=True)]
             return self._around(depth + 1, here, passed, ends)
 
         return self.function.loop(0, self.space.lengths[depth], 1, turn, carried)
 
-    def _halved(self, wide: Lanes, state: State) -> State:
-        """Combine the lanes by halves until one is left."""
-        while wide.width > 1:
+    def _halved(self, wide: Lanes, state: State, lanes: int) -> State:
+        """Combine the lanes by halves until so many are left."""
+        while wide.width > lanes:
             half = wide.width // 2
             narrow = Lanes(self.function, half)
             parts = [tuple(wide.some(x, first, half) for x in state) for first in (0, half)]
@@ -264,7 +389,7 @@ class _Emitter:
     def _step(self, lanes: Lanes, values: list[str]) -> list[str]:
         """Combine the state so far with the terms here, in the lanes that are in use."""
         state = self._state(values)
-        terms = tuple(self.values.value(term, lanes) for term in self.kernel.terms)
+        terms = tuple(self.terms.value(term, lanes) for term in self.kernel.terms)
         after = self.kernel.combine(lanes, state, terms)
         if lanes.mask is not None and not self.columns:
             used = Lane(lanes.mask, BOOL)

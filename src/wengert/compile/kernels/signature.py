@@ -75,7 +75,7 @@ class Signature:
     def _heart(self, kernel: Kernel) -> Hashable:
         if isinstance(kernel, Reduce):
             steps = behaviour(kernel.identity), behaviour(kernel.combine)
-            return kernel.inner, kernel.single, len(kernel.terms), steps, kernel.dtypes
+            return kernel.inner, kernel.by_rows, len(kernel.terms), steps, kernel.dtypes
         if isinstance(kernel, Product):
             return self._view(kernel.x), self._view(kernel.y), kernel.inner
         if isinstance(kernel, Each):

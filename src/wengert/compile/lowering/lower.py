@@ -26,10 +26,14 @@ from wengert.graph.dtypes import Array, DType, Scalar
 from wengert.graph.graph import Graph
 from wengert.graph.source import describe
 from wengert.graph.variable import Aval, Operation, Variable
+from wengert.ops.lower_reductions import adding
 from wengert.ops.lowering import Reducer, identity
 
 LONGEST = 1024
 """The most terms that one kernel reduces; more are reduced in several rounds."""
+
+BLOCKS = 8
+"""The fewest blocks of so many terms for which a product is one of blocks, which are then added."""
 
 
 class LoweringError(NotImplementedError):
@@ -281,6 +285,17 @@ class Lowering:
     def product(self, x: Strided, y: Strided, rank: int) -> Strided:
         """Return ``sum(x * y)`` over the axes from number `rank` on."""
         x, y = (v if isinstance(v.base, Buffer) else self._stored(v) for v in (x, y))
+        x, y = _with_inner_axes_merged(x, y, rank)
+        if not _worth_blocks(x, y, rank):
+            return self._product(x, y, rank)
+        blocks = self._product(_blocks_of(x, rank), _blocks_of(y, rank), rank + 1)
+        total = self.reduce(adding(x.dtype), (0,), blocks)[0]
+        if not x.shape[rank] % LONGEST:
+            return total
+        rest = self._product(_rest_of(x, rank), _rest_of(y, rank), rank)
+        return self.map(_sum, total, rest)
+
+    def _product(self, x: Strided, y: Strided, rank: int) -> Strided:
         target = self.empty(x.shape[:rank], x.dtype)
         x, y, seen = matrices(x, y, target)
         result = Result(0, x.dtype)
@@ -420,6 +435,48 @@ class Lowering:
             ]
             self._reduction(targets, inner, terms(parts), reducer)
         return partial
+
+
+def _with_inner_axes_merged(x: Strided, y: Strided, rank: int) -> tuple[Strided, Strided]:
+    """Return factors whose axes from number `rank` on are merged where both walk them as one."""
+    inner, steps = arrays.coalesce(x.shape[rank:], [v.strides[rank:] for v in (x, y)])
+    x, y = (
+        v.with_axes((*v.shape[:rank], *inner), (*v.strides[:rank], *own))
+        for v, own in zip((x, y), steps, strict=True)
+    )
+    return x, y
+
+
+def _worth_blocks(x: Strided, y: Strided, rank: int) -> bool:
+    """Tell whether a product has so many terms that blocks of them are multiplied and added.
+
+    They are then near when they are used, in several chunks, and summed as exactly as sums are.
+    Adding the products of blocks must be little beside reading the factors.
+    """
+    if len(x.shape) != rank + 1 or x.shape[rank] < BLOCKS * LONGEST:
+        return False
+    sizes = [
+        math.prod(n for n, step in zip(v.shape[:rank], v.strides[:rank], strict=True) if step)
+        for v in (x, y)
+    ]
+    return math.prod(x.shape[:rank]) * BLOCKS <= LONGEST * sum(sizes)
+
+
+def _blocks_of(x: Strided, rank: int) -> Strided:
+    """Return the whole blocks of the axis number `rank`, the last; their number is the first."""
+    shape = (x.shape[rank] // LONGEST, *x.shape[:rank], LONGEST)
+    return x.with_axes(shape, (x.strides[rank] * LONGEST, *x.strides))
+
+
+def _rest_of(x: Strided, rank: int) -> Strided:
+    """Return what whole blocks leave over of the axis number `rank`, the last."""
+    first, count = divmod(x.shape[rank], LONGEST)
+    shape = (*x.shape[:rank], count)
+    return x.with_axes(shape, x.strides, first * LONGEST * x.strides[rank])
+
+
+def _sum(e: Any, x: Any, y: Any) -> Any:
+    return e.add(x, y)
 
 
 def _terms(

@@ -51,10 +51,17 @@ def accesses(kernel: Kernel, axis: int) -> list[Access]:
 
 
 def cuttable(kernel: Kernel) -> list[int]:
-    """Return the axes along which a kernel can be cut."""
+    """Return the axes along which a kernel can be cut.
+
+    A reduction whose lanes are results is not cut between them if there is another way: each chunk
+    would read a few elements of each row of memory.
+    """
     if isinstance(kernel, Each):
         return []
-    return [a for a, n in enumerate(kernel.shape) if n > 1 and steps(kernel, a) is not None]
+    found = [a for a, n in enumerate(kernel.shape) if n > 1 and steps(kernel, a) is not None]
+    if isinstance(kernel, Reduce) and not kernel.by_rows and len(found) > 1:
+        found = [axis for axis in found if axis != kernel.columns]
+    return found
 
 
 def steps(kernel: Kernel, axis: int) -> dict[Hashable, int] | None:
@@ -94,16 +101,18 @@ def _part(x: Strided, axis: int, length: int) -> Strided:
     return x.with_axes((*x.shape[:axis], length, *x.shape[axis + 1 :]), x.strides)
 
 
-def aligned(x: Access, y: Access) -> bool:
+def aligned(x: Access, y: Access, span_x: int = 1, span_y: int = 1) -> bool:
     """Tell whether, in the memory of two views, what equal parts along their axes touch is apart.
 
-    Both axes have one length. Then an element that chunk number c touches through one view is
-    touched through the other, if at all, by chunk number c.
+    Both axes go along one cut, a step for each `span` places of it. Then an element that chunk
+    number c touches through one view is touched through the other, if at all, by chunk number c.
     """
     if x.axis < 0 or y.axis < 0 or x.view.dtype.itemsize != y.view.dtype.itemsize:
         return False
-    step = x.view.strides[x.axis]
-    if step <= 0 or step != y.view.strides[y.axis]:
+    span = math.lcm(span_x, span_y)
+    steps_x, steps_y = span // span_x, span // span_y
+    step = x.view.strides[x.axis] * steps_x
+    if step <= 0 or step != y.view.strides[y.axis] * steps_y:
         return False
     outer = [
         s
@@ -111,12 +120,15 @@ def aligned(x: Access, y: Access) -> bool:
         for i, s in enumerate(view.strides)
         if i != axis and view.shape[i] > 1 and abs(s) >= step
     ]
-    places = {_first_place(a, step, outer) for a in (x, y)}
+    places = {_first_place(a, steps, step, outer) for a, steps in ((x, steps_x), (y, steps_y))}
     return len(places) == 1 and None not in places
 
 
-def _first_place(x: Access, step: int, outer: list[int]) -> int | None:
-    """Return at which of the places `step` apart a view begins; None if its parts interlock."""
+def _first_place(x: Access, steps: int, step: int, outer: list[int]) -> int | None:
+    """Return at which of the places `step` apart a view begins; None if its parts interlock.
+
+    A part is so many `steps` along the axis.
+    """
     view, axis, _ = x
     pitch = math.gcd(*outer)
     offset = view.offset % pitch if pitch else view.offset
@@ -127,7 +139,10 @@ def _first_place(x: Access, step: int, outer: list[int]) -> int | None:
         if s < 0:
             return None
         inside += (n - 1) * s
-    if inside >= step or (pitch and place * step + view.shape[axis] * step > pitch):
+    along = view.strides[axis]
+    if inside + (steps - 1) * along >= step:
+        return None
+    if pitch and place * step + inside + (view.shape[axis] - 1) * along >= pitch:
         return None
     return place
 

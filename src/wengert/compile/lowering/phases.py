@@ -12,8 +12,9 @@ on, or begins a sequence in the phase after it. The cut depends on shapes alone.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -24,7 +25,15 @@ from wengert.compile.kernels.grid import Grid
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.panels import ROWS
 from wengert.compile.kernels.product import Product
-from wengert.compile.lowering.narrow import accesses, aligned, cuttable, extent, memory_of
+from wengert.compile.lowering.narrow import (
+    Access,
+    accesses,
+    aligned,
+    cuttable,
+    extent,
+    memory_of,
+    narrowed,
+)
 
 ALONE = 12
 """A program of less work than so many least chunks (`grid.GRAIN`) is not shared."""
@@ -35,6 +44,12 @@ SERIAL = 4
 LARGE = 1 << 21
 """The work of a product that shares no phase: it takes much longer than any barrier, and its own
 chunks, which are cut along both axes, read its factors fewer times."""
+
+NEAREST = 1 << 14
+"""Bytes of a factor that may be read again by each chunk: the nearest cache keeps them."""
+
+NEAR = 1 << 19
+"""Bytes that the second cache keeps between the kernels of a chunk."""
 
 _SMALL = 8
 """The part of a sequence's work that may run less well where the rest gains."""
@@ -47,11 +62,22 @@ _COMBINATIONS = 16
 """The most ways to cut chains together that are looked at: square arrays double them each time."""
 
 
+class Walk(NamedTuple):
+    """How a kernel goes along a cut: one step along an axis for each `span` places of the cut.
+
+    A kernel that sums blocks of 1024 rows goes along the rows with a span of 1024. Rows left over,
+    fewer than a span, are another kernel's.
+    """
+
+    axis: int
+    span: int = 1
+
+
 class Cut(NamedTuple):
-    """Axes of one length, one for each kernel of a sequence."""
+    """How many places there are, and how each kernel of a sequence, by number, goes along them."""
 
     length: int
-    axes: tuple[int, ...]
+    walks: Mapping[int, Walk]
 
 
 @dataclass(eq=False, slots=True)
@@ -77,17 +103,17 @@ class Chain:
         """The chunks; None if the kernels run one after the other, each as a whole."""
         if not self.cuts:
             return None
-        length, axes = self.cuts[0]
-        kernels = [kernel for _, kernel in self.kernels]
+        length, walks = self.cuts[0]
         products = [
-            (k, axis < len(k.shape) - 1)
-            for k, axis in zip(kernels, axes, strict=True)
-            if isinstance(k, Product)
+            (kernel, walks[number].axis < len(kernel.shape) - 1)
+            for number, kernel in self.kernels
+            if isinstance(kernel, Product)
         ]
         lines = any(
             a.axis >= 0 and a.view.strides[a.axis] == 1
-            for kernel, axis in zip(kernels, axes, strict=True)
-            for a in accesses(kernel, axis)
+            for number, kernel in self.kernels
+            if walks[number].span == 1
+            for a in accesses(kernel, walks[number].axis)
         )
         align = _WIDTH if products or lines else 1
         if products and length >= 4 * _WIDTH:
@@ -97,10 +123,41 @@ class Chain:
         copying = sum(k.work for k in by_rows if k.panels)
         if by_rows and (length >= 2 * ROWS or copying > self.work // _SMALL):
             align = ROWS
-        chunks = min(_MOST, max(1, self.work // (_STRIP * grid.GRAIN)))
+        align = math.lcm(align, *(walk.span for walk in walks.values()))
+        most = max(_MOST, self._passed_on // NEAR)
+        chunks = min(most, max(1, self.work // (_STRIP * grid.GRAIN)))
         step = -(-length // chunks)
         found = Grid(length, _even(length, -(-step // align) * align, align))
         return found if found.chunks > 1 else None
+
+    @property
+    def _passed_on(self) -> int:
+        """The bytes of the memory that several of the kernels touch."""
+        sizes: dict[Hashable, list[int]] = defaultdict(list)
+        for _, kernel in self.kernels:
+            found: dict[Hashable, int] = defaultdict(int)
+            for x, _, _ in accesses(kernel, -1):
+                low, high = extent(x)
+                found[memory_of(x)] = max(found[memory_of(x)], high - low)
+            for memory, size in found.items():
+                sizes[memory].append(size)
+        return sum(max(several) for several in sizes.values() if len(several) > 1)
+
+    def parts(self, start: int, length: int) -> Iterator[Part]:
+        """Yield what a chunk runs: `length` places of the cut, from a multiple of all spans on."""
+        for number, kernel in self.kernels:
+            walk = self.cuts[0].walks[number]
+            first, end = start // walk.span, (start + length) // walk.span
+            if first < end:
+                yield Part(narrowed(kernel, walk.axis, end - first), walk, first)
+
+
+class Part(NamedTuple):
+    """A part of a kernel, how it goes along the cut, and where along its axis it begins."""
+
+    kernel: Kernel
+    walk: Walk
+    first: int
 
 
 def _even(length: int, step: int, align: int) -> int:
@@ -215,7 +272,7 @@ class _Schedule:
 
 
 def _begun(number: int, kernel: Kernel) -> Chain:
-    cuts = [Cut(kernel.shape[axis], (axis,)) for axis in cuttable(kernel)]
+    cuts = [Cut(kernel.shape[axis], {number: Walk(axis)}) for axis in cuttable(kernel)]
     return Chain([(number, kernel)], cuts, kernel.work)
 
 
@@ -226,36 +283,81 @@ def _joined(
     together = before[0]
     for other in before[1:]:
         together = _side_by_side(together, other)
-    joined = _side_by_side(together, _begun(number, kernel))
-    large = [k for _, k in joined.kernels if isinstance(k, Product) and k.work > LARGE]
-    cuts = [] if large else [c for c in joined.cuts if _apart(joined, c, number, conflicts)]
-    if cuts or joined.work < SERIAL * grid.GRAIN:
-        return Chain(joined.kernels, cuts[:_ALTERNATIVES], joined.work)
+    kernels = sorted([*together.kernels, (number, kernel)], key=lambda item: item[0])
+    work = together.work + kernel.work
+    large = any(isinstance(k, Product) and _is_large(k) for _, k in kernels)
+    cuts = [] if large else list(_cuts_with(together, number, kernel, conflicts))
+    if cuts or work < SERIAL * grid.GRAIN:
+        return Chain(kernels, cuts[:_ALTERNATIVES], work)
     return None
+
+
+def _is_large(kernel: Product) -> bool:
+    """Tell whether pieces of a product would read again and again what is not very near."""
+    first = max(0, len(kernel.shape) - 2)  # the axes before it count separate products
+    sizes = [
+        math.prod(n for n, step in zip(x.shape[first:], x.strides[first:], strict=True) if step)
+        for x in kernel.heart
+    ]
+    separate = max(1, math.prod(kernel.shape[:first]))
+    return kernel.work > LARGE * separate and min(sizes) * kernel.x.dtype.itemsize > NEAREST
 
 
 def _side_by_side(x: Chain, y: Chain) -> Chain:
     """Return one chain of two; how they depend on each other is not looked at."""
     kernels = sorted([*x.kernels, *y.kernels], key=lambda item: item[0])
     pairs = ((a, b) for a in x.cuts for b in y.cuts if a.length == b.length)
-    cuts = []
-    for mine, other in islice(pairs, _COMBINATIONS):
-        axes = _axes(x, mine) | _axes(y, other)
-        cuts.append(Cut(mine.length, tuple(axes[number] for number, _ in kernels)))
+    cuts = [Cut(a.length, {**a.walks, **b.walks}) for a, b in islice(pairs, _COMBINATIONS)]
     return Chain(kernels, cuts, x.work + y.work)
 
 
-def _axes(chain: Chain, cut: Cut) -> dict[int, int]:
-    return {number: axis for (number, _), axis in zip(chain.kernels, cut.axes, strict=True)}
+def _cuts_with(
+    chain: Chain, number: int, kernel: Kernel, conflicts: Sequence[_Conflict]
+) -> Iterator[Cut]:
+    """Yield the ways to cut a chain and a kernel so that each chunk meets only itself."""
+    if any(c.place < 0 for c in conflicts):
+        return
+    kernels = dict(chain.kernels)
+    mine = {axis: accesses(kernel, axis) for axis in cuttable(kernel)}
+    for cut in chain.cuts:
+        seen = {c.number: accesses(kernels[c.number], cut.walks[c.number].axis) for c in conflicts}
+        for axis, own in mine.items():
+            pairs = [(c.number, seen[c.number][c.place], own[c.mine]) for c in conflicts]
+            found = _extended(cut, number, kernel.shape[axis], pairs[0])
+            if found is not None and all(
+                aligned(x, y, found.walks[n].span, found.walks[number].span) for n, x, y in pairs
+            ):
+                yield found
 
 
-def _apart(chain: Chain, cut: Cut, number: int, conflicts: Sequence[_Conflict]) -> bool:
-    """Tell whether each chunk of a kernel meets only the same chunk of those before it."""
-    kernels, axes = dict(chain.kernels), _axes(chain, cut)
-    seen = {n: accesses(kernels[n], axes[n]) for n in {number, *(c.number for c in conflicts)}}
-    return all(
-        c.place >= 0 and aligned(seen[c.number][c.place], seen[number][c.mine]) for c in conflicts
-    )
+def _extended(cut: Cut, number: int, length: int, pair: tuple[int, Access, Access]) -> Cut | None:
+    """Return a cut along which one more kernel goes at the pace of a pair of accesses.
+
+    Parameters
+    ----------
+    cut : Cut
+        Of other kernels.
+    number, length : int
+        The kernel, and the length of its axis.
+    pair : tuple of (int, Access, Access)
+        The number of an earlier kernel, its access, and that of the new one to the same memory.
+    """
+    earlier, x, y = pair
+    walk = cut.walks[earlier]
+    if x.axis < 0 or y.axis < 0:
+        return None
+    places, step = y.view.strides[y.axis] * walk.span, x.view.strides[x.axis]
+    if places <= 0 or step <= 0:
+        return None
+    if places % step == 0:
+        span = places // step
+        fits = length == cut.length // span
+        return Cut(cut.length, {**cut.walks, number: Walk(y.axis, span)}) if fits else None
+    finer, rest = divmod(step, places)
+    if rest or cut.length != length // finer:
+        return None
+    walks = {n: Walk(w.axis, w.span * finer) for n, w in cut.walks.items()}
+    return Cut(length, {**walks, number: Walk(y.axis)})
 
 
 def _packed(phase: Phase) -> Phase:

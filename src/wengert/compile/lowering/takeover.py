@@ -75,9 +75,8 @@ def _is_over(user: _Turn, dying: Buffer, turn: _Turn, target: Strided) -> bool:
         return user.phase < turn.phase
     if turn.chain.grid is None:
         return True
-    axes = {
-        k: axis for (_, k), axis in zip(turn.chain.kernels, turn.chain.cuts[0].axes, strict=True)
-    }
-    written = [a for a in accesses(turn.kernel, axes[turn.kernel]) if a.view is target]
-    touched = [a for a in accesses(user.kernel, axes[user.kernel]) if a.view.buffer is dying]
-    return all(aligned(a, b) for a in touched for b in written)
+    walks = {k: turn.chain.cuts[0].walks[number] for number, k in turn.chain.kernels}
+    mine, other = walks[turn.kernel], walks[user.kernel]
+    written = [a for a in accesses(turn.kernel, mine.axis) if a.view is target]
+    touched = [a for a in accesses(user.kernel, other.axis) if a.view.buffer is dying]
+    return all(aligned(a, b, other.span, mine.span) for a in touched for b in written)

@@ -13,7 +13,7 @@ from wengert.compile.emit.layout import ARENA, ERROR, TABLE
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.signature import Signature
-from wengert.compile.lowering.narrow import narrowed, place_of, steps
+from wengert.compile.lowering.narrow import place_of, steps
 from wengert.compile.lowering.phases import Chain, Phase
 from wengert.compile.native.tickets import Row, add_runtime
 
@@ -141,10 +141,10 @@ def _all_well(function: Function) -> str:
 
 def _narrowed(chain: Chain, start: int, step: int, length: int) -> Iterator[_Call]:
     """Yield the kernels of a chain over `length` places of the cut, from `start` on."""
-    for (_, kernel), axis in zip(chain.kernels, chain.cuts[0].axes, strict=True):
-        moves = steps(kernel, axis)
+    for kernel, walk, first in chain.parts(start, length):
+        moves = steps(kernel, walk.axis)
         assert moves is not None
-        yield _Call(narrowed(kernel, axis, length), None, moves, start, step)
+        yield _Call(kernel, None, moves, first, step // walk.span)
 
 
 def _moved(function: Function, array: Strided, call: _Call) -> str:
