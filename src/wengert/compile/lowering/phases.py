@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+from wengert.compile.emit.arrays import Strided
 from wengert.compile.kernels import grid
 from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.grid import Grid
@@ -57,6 +58,10 @@ _SMALL = 8
 _MOST = 16
 _STRIP = 4
 _WIDTH = 16
+_LINES = 64
+"""The fewest neighbours in memory that a chunk without products takes of each row: several lines of
+the cache. What is a power of two apart goes to few places of it."""
+
 _ALTERNATIVES = 4
 _COMBINATIONS = 16
 """The most ways to cut chains together that are looked at: square arrays double them each time."""
@@ -109,13 +114,16 @@ class Chain:
             for number, kernel in self.kernels
             if isinstance(kernel, Product)
         ]
-        lines = any(
-            a.axis >= 0 and a.view.strides[a.axis] == 1
+        lines = [
+            a.view
             for number, kernel in self.kernels
             if walks[number].span == 1
             for a in accesses(kernel, walks[number].axis)
-        )
+            if a.axis >= 0 and a.view.strides[a.axis] == 1
+        ]
         align = _WIDTH if products or lines else 1
+        if not products and any(map(_has_rows, lines)):
+            align = _LINES
         if products and length >= 4 * _WIDTH:
             align = 2 * _WIDTH
         # Few rows make bad tiles, and panels are worth their copying for many rows only.
@@ -158,6 +166,11 @@ class Part(NamedTuple):
     kernel: Kernel
     walk: Walk
     first: int
+
+
+def _has_rows(x: Strided) -> bool:
+    """Tell whether a view goes along more than one axis."""
+    return sum(n > 1 and step != 0 for n, step in zip(x.shape, x.strides, strict=True)) > 1
 
 
 def _even(length: int, step: int, align: int) -> int:
