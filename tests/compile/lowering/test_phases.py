@@ -235,12 +235,19 @@ def training_step(widths, batch, loss):
     return step.plan(x, y)
 
 
-def test_a_training_step_needs_few_phases_however_many_layers_it_has():
-    few, many = (128, 256, 128, 10), (64,) * 15 + (10,)
-    assert training_step(few, 128, wg.mse_loss).phases <= 3
-    assert training_step(many, 128, wg.mse_loss).phases <= 3
-    assert training_step(few, 128, wg.cross_entropy).phases <= 4
-    assert training_step(many, 128, wg.cross_entropy).phases <= 5
+@pytest.mark.parametrize("loss", [wg.mse_loss, wg.cross_entropy], ids=["mse", "cross_entropy"])
+def test_a_training_step_needs_few_phases_and_two_more_for_every_six_layers(loss):
+    assert training_step((128, 256, 128, 10), 128, loss).phases <= 4
+    for layers in (15, 30, 60):
+        phases = training_step((64,) * layers + (10,), 128, loss).phases
+        assert 2 * layers / 6 <= phases <= 2 * layers / 6 + 3
+
+
+def test_cotangents_do_not_wait_for_the_gradients_of_all_weights():
+    layers, batch = 30, 128
+    plan = training_step((64,) * layers + (10,), batch, wg.mse_loss)
+    one = batch * 64 * 4  # the output of a layer
+    assert plan.arena_bytes < (layers + 14) * one
 
 
 def test_small_programs_have_one_phase():

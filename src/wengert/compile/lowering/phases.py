@@ -2,9 +2,9 @@
 
 A phase begins when the one before it is done. Its sequences do not depend on each other. A
 sequence is run by one thread, or it is cut into chunks, each of which runs all its kernels in
-turn: what a kernel reads of those before it was written by the same chunk. A network whose kernels
-can all be cut along the minibatch runs from its input to its loss in one phase, although each layer
-depends on the one before.
+turn: what a kernel reads of those before it was written by the same chunk. Some layers of a network
+whose kernels can all be cut along the minibatch run in one phase, although each layer depends on
+the one before.
 
 Kernels are looked at in execution order. Each joins the sequences of the last phase that it depends
 on, or begins a sequence in the phase after it. The cut depends on shapes alone.
@@ -45,6 +45,11 @@ SERIAL = 4
 LARGE = 1 << 21
 """The work of a product that shares no phase: it takes much longer than any barrier, and its own
 chunks, which are cut along both axes, read its factors fewer times."""
+
+MOST_PRODUCTS = 6
+"""The most products of a chain. What depends on one of them waits for the whole chain, and the
+arrays of a phase live until its end: gradients of weights would otherwise wait for those of all
+layers, and all cotangents with them."""
 
 NEAREST = 1 << 14
 """Bytes of a factor that may be read again by each chunk: the nearest cache keeps them."""
@@ -298,7 +303,10 @@ def _joined(
         together = _side_by_side(together, other)
     kernels = sorted([*together.kernels, (number, kernel)], key=lambda item: item[0])
     work = together.work + kernel.work
-    large = any(isinstance(k, Product) and _is_large(k) for _, k in kernels)
+    products = [k for _, k in kernels if isinstance(k, Product)]
+    if len(products) > MOST_PRODUCTS:
+        return None
+    large = any(map(_is_large, products))
     cuts = [] if large else list(_cuts_with(together, number, kernel, conflicts))
     if cuts or work < SERIAL * grid.GRAIN:
         return Chain(kernels, cuts[:_ALTERNATIVES], work)
