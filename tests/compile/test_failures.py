@@ -15,9 +15,9 @@ from wengert.nn import functional as F
 from wengert.tensor.random import default_generator
 
 BATCH = 128
-X = wg.asarray(np.random.default_rng(0).random((BATCH, 4), np.float32))
+X = wg.tensor(np.random.default_rng(0).random((BATCH, 4), np.float32))
 GOOD = wg.zeros(BATCH, dtype="int64")
-WRONG = wg.asarray(np.where(np.arange(BATCH) == BATCH - 2, 7, 0))
+WRONG = wg.tensor(np.where(np.arange(BATCH) == BATCH - 2, 7, 0))
 
 on_threads = pytest.mark.parametrize("threads", [1, 2])
 of_width = pytest.mark.parametrize("width", [3, 64])
