@@ -77,14 +77,15 @@ class CompiledFunction:
         if THREAD.now.trace is not None or any(map(must_run_itself, leaves)):
             return self.function(*args, **kwargs)
         callers, thread = self._turns.callers, get_ident()
+        mark = self._turns.mark(thread)
         try:
-            callers.append(thread)
+            callers.append(mark)
             self._turns.wait(thread)
-            if callers.count(thread) > 1:  # called by what runs when something is freed
+            if mark != thread:  # called by what runs when something is stored or freed
                 return self.function(*args, **kwargs)
             return self._called(args, kwargs, leaves, spec)
         finally:
-            callers.remove(thread)
+            callers.remove(mark)
 
     def _called(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], spec: Any

@@ -19,18 +19,20 @@ class Turns:
     Attributes
     ----------
     callers : list of int
-        The threads, each as often as it has come; the first may go on.
+        The threads, each as often as it has come; the first may go on. A call within another one of
+        its thread stands here as the thread's number times -1: the other's place stays where it is.
 
     Examples
     --------
     An interrupt may come between any two lines:
 
     >>> turns, thread = Turns(), threading.get_ident()
+    >>> mark = turns.mark(thread)
     >>> try:
-    ...     turns.callers.append(thread)
+    ...     turns.callers.append(mark)
     ...     turns.wait(thread)
     ... finally:
-    ...     turns.callers.remove(thread)
+    ...     turns.callers.remove(mark)
     """
 
     __slots__ = ("__weakref__", "callers")
@@ -38,6 +40,10 @@ class Turns:
     def __init__(self) -> None:
         self.callers: list[int] = []
         _all.add(self)
+
+    def mark(self, thread: int) -> int:
+        """Return what is to stand among the callers for a call that `thread` makes now."""
+        return -thread if thread in self.callers else thread
 
     def wait(self, thread: int) -> None:
         """Return when it is the turn of `thread`, which is one of the callers."""
@@ -54,7 +60,7 @@ def _forget() -> None:
     """Let nobody wait in a child process for threads that it does not have."""
     alone = threading.get_ident()
     for turns in list(_all):
-        turns.callers[:] = [thread for thread in turns.callers if thread == alone]
+        turns.callers[:] = [thread for thread in turns.callers if abs(thread) == alone]
 
 
 if hasattr(os, "register_at_fork"):

@@ -155,7 +155,7 @@ def test_a_call_by_what_goes_during_a_call():
 def test_a_child_process_does_not_wait_for_threads_that_it_has_not():
     compiled, x = wg.compile(lambda x: x * 2), wg.ones(2)
     warm(compiled, x)
-    compiled._turns.callers += [None, -1]
+    compiled._turns.callers += [1, -1]
     child = os.fork()
     if not child:
         os._exit(compiled(x).tolist() != [2.0, 2.0])

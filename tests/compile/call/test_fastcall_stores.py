@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -203,6 +204,30 @@ def test_what_stores_may_call():
     table.meanwhile = lambda: seen.append(compiled(double([5.0])) or table["last"].tolist())
     compiled(double([2.0]))
     assert (seen, table["last"].tolist()) == ([[10.0]], [4.0])
+
+
+def test_a_call_from_what_stores_leaves_the_turn_to_the_one_that_stores():
+    """While another thread waits: it must not begin before the outer call is over."""
+    table, seen, threads = Busy(last=double([0.0])), [], []
+    compiled = wg.compile(lambda x: table.__setitem__("last", x * 2))
+    warm(compiled, double([1.0]))
+    callers = compiled._turns.callers
+
+    def meanwhile():
+        thread = threading.Thread(target=compiled, args=(double([7.0]),))
+        threads.append(thread)
+        thread.start()
+        while len(callers) < 2:
+            time.sleep(1e-3)
+        compiled(double([5.0]))
+        seen.append(list(callers))
+
+    table.meanwhile = meanwhile
+    compiled(double([2.0]))
+    threads[0].join(10)
+    assert seen == [[threading.get_ident(), threads[0].ident]]
+    assert callers == []
+    assert table["last"].tolist() == [14.0]
 
 
 def test_threads_that_store_take_turns():

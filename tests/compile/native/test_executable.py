@@ -130,13 +130,13 @@ def test_any_index_into_nothing_is_out_of_range():
 def test_a_call_waits_for_the_one_under_way():
     executable, x = double()
     out = np.zeros_like(x)
-    executable.turns.callers.append(None)
+    executable.turns.callers.append(1)
     thread = threading.Thread(target=executable, args=([x], [out]))
     thread.start()
     thread.join(0.05)
     assert thread.is_alive()
     assert not out.any()
-    executable.turns.callers.remove(None)
+    executable.turns.callers.remove(1)
     thread.join()
     np.testing.assert_array_equal(out, 2 * x)
     assert executable.turns.callers == []

@@ -220,12 +220,13 @@ class Executable:
             If an index was out of range. The inputs, and outputs that last, are as they were.
         """
         thread = threading.get_ident()
+        mark = self.turns.mark(thread)
         try:
-            self.turns.callers.append(thread)
+            self.turns.callers.append(mark)
             self.turns.wait(thread)
             self.start(inputs, outputs)
         finally:
-            self.turns.callers.remove(thread)
+            self.turns.callers.remove(mark)
 
     def start(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Run the function at once: the caller knows that nobody else does."""
