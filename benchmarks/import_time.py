@@ -34,13 +34,6 @@ class AbsentError(Exception):
     """A module that cannot be imported here; the message says why."""
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of an import: bytecode is written, so that warming up warms it."""
-    pinned = pinned_environment(1)
-    pinned.pop("PYTHONDONTWRITEBYTECODE", None)
-    return pinned
-
-
 def import_seconds(module: str) -> float:
     """Import a module in a new interpreter and return the seconds that the statement took.
 
@@ -52,7 +45,7 @@ def import_seconds(module: str) -> float:
     done = subprocess.run(
         [sys.executable, "-c", CODE.format(module=module)],
         cwd=ROOT,
-        env=environment(),
+        env=pinned_environment(1),
         capture_output=True,
         text=True,
         check=False,
