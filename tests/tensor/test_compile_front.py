@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import os
 import threading
 import weakref
 from typing import Any
@@ -617,3 +618,38 @@ def test_nobody_looks_for_garbage_while_a_function_is_compiled(collects):
         assert gc.isenabled() == collects
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_garbage_is_collected_in_a_child_process_made_while_another_thread_compiles():
+    inside, over = threading.Event(), threading.Event()
+
+    def f(x):
+        inside.set()
+        over.wait(10)
+        return x * 2
+
+    thread = threading.Thread(target=wg.compile(f), args=(wg.ones(3),))
+    thread.start()
+    inside.wait(10)
+    assert not gc.isenabled()
+    child = os.fork()
+    if not child:
+        os._exit(not gc.isenabled())
+    over.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    assert gc.isenabled()
+
+
+def test_an_interrupt_leaves_the_garbage_collector_on(monkeypatch):
+    disable = gc.disable
+
+    def interrupted():
+        disable()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gc, "disable", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        wg.compile(lambda x: x * 2)(wg.ones(3))
+    assert gc.isenabled()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from wengert.compile.entry import Captured, Effect, Entry, Finish, Home, Number, Static
+from wengert.compile.garbage import uncollected
 from wengert.compile.pullback import Pullback
 from wengert.compile.trace.arguments import argument_aval, hooks_of
 from wengert.compile.trace.kept import made_to_stay, refuse_kept
@@ -62,23 +61,6 @@ class _Run:
         return Home(self.places.get(id(cell), known), is_grad)
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let nobody look for garbage meanwhile.
-
-    Nearly all that compiling makes is needed until its end: looking through it again and again
-    takes a tenth of the time.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-
-
-@_uncollected()
 def build(
     function: Callable[..., Any],
     name: str,
@@ -105,6 +87,17 @@ def build(
         If the function kept a tensor that it made where no call can store its own, or put another
         one where it reads one from.
     """
+    with uncollected():
+        return _built(function, name, args, kwargs, threads)
+
+
+def _built(
+    function: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    threads: int | None,
+) -> Entry:
     from wengert.compile.native.executable import compile_graph
 
     trace = Trace(name, lifts=True)

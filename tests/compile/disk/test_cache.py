@@ -211,6 +211,13 @@ def test_a_folder_that_cannot_be_made_is_reported_once_if_the_user_named_it(
     assert folder.read_text() == "a file"
 
 
+def test_the_report_names_the_line_of_the_user(folder):
+    folder.write_text("a file")
+    with pytest.warns(UserWarning, match="cannot keep machine code") as found:
+        wg.compile(lambda x: x - 3.0)(wg.ones(3))
+    assert [warning.filename for warning in found] == [__file__]
+
+
 def test_the_folder_by_default_fails_in_silence(folder, generated, monkeypatch):
     folder.write_text("a file")
     monkeypatch.setattr(cache, "current", lambda: cache.Folder(folder, chosen=False))
