@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 
 import pytest
 
@@ -64,3 +65,33 @@ def test_the_standard_library_numpy_and_wengert_hold_nothing_of_the_users(name):
 @pytest.mark.parametrize("name", ["__main__", "no_such_module", "", None, __name__])
 def test_programs_are_looked_through(name):
     assert not is_foreign(name)
+
+
+def test_packages_may_put_anything_among_modules_and_variables(installed, monkeypatch):
+    class Settings:
+        """What is made when it is used."""
+
+        @property
+        def __class__(self):
+            raise RuntimeError("settings are not configured")
+
+    package = installed("odd_package", "")
+    package.settings = Settings()
+    monkeypatch.setitem(sys.modules, "odd_package.absent", None)
+    monkeypatch.setitem(sys.modules, "odd_package.other", Settings())
+    assert is_foreign("odd_package")
+
+
+def test_modules_that_are_loaded_when_they_are_used_stay_as_they_are(installed, tmp_path):
+    installed("lazy_package", "")
+    path = tmp_path / "later.py"
+    path.write_text("raise RuntimeError('loaded')\n")
+    loader = importlib.util.LazyLoader(SourceFileLoader("lazy_package.later", str(path)))
+    spec = importlib.util.spec_from_loader("lazy_package.later", loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["lazy_package.later"] = module
+    try:
+        loader.exec_module(module)
+        assert is_foreign("lazy_package")
+    finally:
+        del sys.modules["lazy_package.later"]

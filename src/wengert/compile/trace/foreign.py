@@ -46,17 +46,28 @@ def _names_ours(package: str) -> bool:
     return any(
         _origin(value).partition(".")[0] == _OURS
         for name, module in list(sys.modules.items())
-        if name == package or name.startswith(inside)
-        for value in list(vars(module).values())
+        if (name == package or name.startswith(inside)) and issubclass(type(module), ModuleType)
+        for value in list(_variables(module).values())
     )
 
 
+def _variables(module: ModuleType) -> dict[str, Any]:
+    """Return the variables of a module, without loading one that is loaded when it is used."""
+    found: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return found
+
+
 def _origin(value: Any) -> str:
-    """Return the name of the module that an object comes from, without computing attributes."""
-    if isinstance(value, ModuleType):
-        found = vars(value).get("__name__")
-    elif isinstance(value, FunctionType | type):
+    """Return the name of the module that an object comes from, without computing attributes.
+
+    Objects that are made when they are used say by `__class__` what they will be: so not by
+    `isinstance`.
+    """
+    kind = type(value)
+    if issubclass(kind, ModuleType):
+        found = _variables(value).get("__name__")
+    elif issubclass(kind, FunctionType | type):
         found = value.__module__
     else:
-        found = type(value).__module__
+        found = kind.__module__
     return found if isinstance(found, str) else ""
