@@ -93,6 +93,12 @@ def test_operations_of_a_backward_graph_have_the_forward_line():
     assert {describe(op.source) for op in backward} == lines
 
 
+def test_equal_code_of_two_files_stands_in_both():
+    one, other = (compile("x = 1\n", f"{name}.py", "exec") for name in ("one", "other"))
+    assert one == other
+    assert [describe((code, 10_000)) for code in (one, other)] == ["one.py:1", "other.py:1"]
+
+
 def test_unknown_line_is_empty():
     assert describe(None) == ""
 

@@ -49,8 +49,12 @@ def stacklevel() -> int:
     return level
 
 
+@lru_cache(maxsize=256)
 def line_number(source: Source) -> int:
-    """Return the line that `source` stands on."""
+    """Return the line that `source` stands on.
+
+    Equal code of two files is one key here: it stands on the same line of both.
+    """
     code, offset = source
     for start, end, line in code.co_lines():
         if start <= offset < end and line is not None:
@@ -58,7 +62,6 @@ def line_number(source: Source) -> int:
     return code.co_firstlineno
 
 
-@lru_cache(maxsize=256)
 def describe(source: Source | None) -> str:
     """Return ``file.py:12``, or an empty string where the line is unknown."""
     if source is None:
