@@ -218,6 +218,16 @@ def test_the_report_names_the_line_of_the_user(folder):
     assert [warning.filename for warning in found] == [__file__]
 
 
+def test_a_folder_that_can_only_be_read_serves(folder, generated, monkeypatch):
+    def read_only(path):
+        raise OSError(30, "Read-only file system")
+
+    first = results_of(program, X)
+    monkeypatch.setattr(os, "utime", read_only)
+    same_bits(results_of(program, X), first)
+    assert len(generated) == 1
+
+
 def test_the_folder_by_default_fails_in_silence(folder, generated, monkeypatch):
     folder.write_text("a file")
     monkeypatch.setattr(cache, "current", lambda: cache.Folder(folder, chosen=False))

@@ -54,11 +54,12 @@ class Folder:
                 if not _is_mine(os.fstat(file.fileno())):
                     return None
                 entry = file.read()
-            record = unpack(entry, key)
-            if record is not None:
-                os.utime(path)
         except OSError:
             return None
+        record = unpack(entry, key)
+        if record is not None:
+            with contextlib.suppress(OSError):  # a folder that can only be read serves, too
+                os.utime(path)
         return record
 
     def save(self, key: str, record: Record) -> None:
