@@ -292,9 +292,9 @@ def test_one_key_in_16_leads_to_a_look_at_the_limit(folder, monkeypatch):
     paths = fill(folder, 20, 1000)
     made = cache.Folder(folder, chosen=True)
     for digit in "123456789abcdef":
-        made.save(digit * 40, Record((b"code",), (), (), 0, 0, False))
+        made.save(digit * 40, Record((b"code",), (), (), 0, 0, 1))
     assert len(entries(folder)) == len(paths) + 15
-    made.save("0" * 40, Record((b"code",), (), (), 0, 0, False))
+    made.save("0" * 40, Record((b"code",), (), (), 0, 0, 1))
     assert sum(path.stat().st_size for path in entries(folder)) <= 12 * 1000
     assert made.load("f" * 40) is not None
 
@@ -310,7 +310,7 @@ def test_loading_counts_as_use(folder, generated):
 
 def test_what_is_too_large_is_not_kept(folder, monkeypatch):
     monkeypatch.setattr(cache, "LIMIT", 16 * 1000)
-    cache.Folder(folder, chosen=True).save("1" * 40, Record((bytes(1001),), (), (), 0, 0, False))
+    cache.Folder(folder, chosen=True).save("1" * 40, Record((bytes(1001),), (), (), 0, 0, 1))
     assert not folder.exists()
 
 

@@ -18,11 +18,11 @@ def test_arrays_made_by_the_compiler_and_those_of_the_graph_come_back():
         (2, X, np.ones(0)),
         640,
         64,
-        True,
+        6,
     )
     found = record.unpack(record.pack(made, "key"), "key")
     assert (found.objects, found.failures) == (made.objects, made.failures)
-    assert (found.arena_bytes, found.scratch_bytes, found.parallel) == (640, 64, True)
+    assert (found.arena_bytes, found.scratch_bytes, found.chunks) == (640, 64, 6)
     assert found.constants[0] == 2
     same_bits(found.constants[1:], made.constants[1:])
 
@@ -32,9 +32,7 @@ def damaged(entry, place):
 
 
 def test_damage_anywhere_is_noticed():
-    entry = record.pack(
-        record.Record((b"code" * 9,), ((IndexError, "no"),), (X,), 64, 0, False), "key"
-    )
+    entry = record.pack(record.Record((b"code" * 9,), ((IndexError, "no"),), (X,), 64, 0, 1), "key")
     assert record.unpack(entry, "key") is not None
     for place in range(len(entry)):
         assert record.unpack(damaged(entry, place), "key") is None, place
@@ -46,5 +44,5 @@ def test_damage_anywhere_is_noticed():
 def test_errors_that_are_not_found_by_their_name_are_not_written_down():
     odd = [type(name, (Exception,), {}) for name in ("Odd", "IndexError", "DTypeError")]
     for error in (IndexError, DTypeError, *odd):
-        made = record.Record((b"code",), ((error, "no"),), (), 0, 0, False)
+        made = record.Record((b"code",), ((error, "no"),), (), 0, 0, 1)
         assert (record.pack(made, "key") is None) is (error in odd)

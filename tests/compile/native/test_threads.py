@@ -54,6 +54,14 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(case, threads):
         same_bits(run(executable, graph, inputs), wanted)
 
 
+def test_there_are_no_more_threads_than_have_work_at_one_time(case):
+    graph, inputs, wanted = case
+    executable = compile_graph(graph, {}, 1_000_000)
+    assert 1 < executable.threads < 1000
+    assert executable._scratch.nbytes == executable.threads * executable.scratch_bytes
+    same_bits(run(executable, graph, inputs), wanted)
+
+
 def test_small_work_is_not_shared():
     x = np.ones((3, 3))
     assert compile_graph(graph_of(lambda x: F.tanh(x) + 1.0, x), {}, 2).threads == 1

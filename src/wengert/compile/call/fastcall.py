@@ -90,7 +90,7 @@ def _loaded(slots: objects.Slots, instance: int) -> Code:
 
     objects = llvm.object_code(call_code(llvm.machine(), slots, instance).text())
     if folder and source and compiler_unchanged():
-        folder.save(key, Record(objects, (), (), 0, 0, False))
+        folder.save(key, Record(objects, (), (), 0, 0, 1))
     return from_objects(objects)
 
 

@@ -41,8 +41,8 @@ class Record(NamedTuple):
         The size of the arena.
     scratch_bytes : int
         What each thread needs for itself besides.
-    parallel : bool
-        Whether several threads can share a call.
+    chunks : int
+        How many threads can have work at one time.
     """
 
     objects: tuple[bytes, ...]
@@ -50,7 +50,7 @@ class Record(NamedTuple):
     constants: tuple[int | Array, ...]
     arena_bytes: int
     scratch_bytes: int
-    parallel: bool
+    chunks: int
 
 
 def pack(record: Record, key: str) -> bytes | None:
@@ -72,7 +72,7 @@ def pack(record: Record, key: str) -> bytes | None:
         "constants": constants,
         "arena_bytes": record.arena_bytes,
         "scratch_bytes": record.scratch_bytes,
-        "parallel": record.parallel,
+        "chunks": record.chunks,
         "parts": [len(part) for part in parts],
     }
     text = json.dumps(head).encode()
@@ -111,7 +111,7 @@ def _record(head: dict[str, Any], parts: Sequence[bytes]) -> Record:
     )
     failures = tuple((_error(name), message) for name, message in head["failures"])
     sizes = head["arena_bytes"], head["scratch_bytes"]
-    return Record(tuple(parts[:count]), failures, constants, *sizes, head["parallel"])
+    return Record(tuple(parts[:count]), failures, constants, *sizes, head["chunks"])
 
 
 def _error(name: str) -> Any:

@@ -92,7 +92,7 @@ def _native(graph: Graph, lines: Lines, record: Record, threads: int | None) -> 
         ),
         record.arena_bytes,
         record.scratch_bytes,
-        (threads or available()) if record.parallel else 1,
+        min(threads or available(), record.chunks),
         threads is None,
     )
 
@@ -149,7 +149,8 @@ class Executable:
     arena_bytes : int
         The size of the memory that holds all intermediate values.
     threads : int
-        How many threads a call may use; 1 if no operation is large enough to be shared.
+        How many threads a call may use: no more than can have work at one time, 1 if no operation
+        is large enough to be shared.
     scratch_bytes : int
         What each of them needs for itself besides.
     run_address, control_address : int

@@ -11,6 +11,7 @@ thread runs a chunk never changes a result.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,9 +47,12 @@ class Row(NamedTuple):
     phase: int
 
 
-def parallel(rows: Sequence[Row]) -> bool:
-    """Tell whether several threads can share the work."""
-    return len({row.phase for row in rows}) < sum(row.chunks for row in rows)
+def widest(rows: Sequence[Row]) -> int:
+    """Return how many threads can have work at one time: the most chunks of a phase, or 1."""
+    chunks = Counter[int]()
+    for row in rows:
+        chunks[row.phase] += row.chunks
+    return max(chunks.values(), default=1)
 
 
 def add_runtime(

@@ -10,7 +10,7 @@ from wengert.compile.emit import llvm
 from wengert.compile.emit.llvm import attributes, machine, pause
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native.codegen import generate
-from wengert.compile.native.tickets import parallel
+from wengert.compile.native.tickets import widest
 from wengert.graph.dtypes import Array
 from wengert.graph.graph import Graph
 from wengert.passes.pipeline import optimise
@@ -41,7 +41,7 @@ def translate(
         _numbered(program.constants, graph),
         program.arena_bytes,
         module.scratch,
-        parallel(rows),
+        widest(rows),
     )
 
 
