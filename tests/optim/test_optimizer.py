@@ -353,7 +353,7 @@ def test_settings_that_are_no_numbers_are_refused():
         optim.SGD([param(1.0)], lr="0.1")
 
 
-@pytest.mark.parametrize("value", [None, "0.1", (0.1,)], ids=str)
+@pytest.mark.parametrize("value", [None, "0.1", (0.1,), np.ones(2), wg.ones(2)], ids=str)
 def test_a_setting_stays_a_number(value):
     group = optim.SGD([param(1.0)], lr=0.5).param_groups[0]
     with pytest.raises(TypeError, match="'lr' of a group of parameters must be a number, got "):

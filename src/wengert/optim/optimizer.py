@@ -44,7 +44,8 @@ class ParamGroup(dict[str, Any]):
                 f"({trace.what}). Its Python code runs only once, so that later calls would not "
                 "set it: step schedulers and set rates outside of it (nothing is compiled again)."
             )
-        if type(self.get(key)) in (float, int) and not hasattr(value, "__float__"):
+        is_number = hasattr(value, "__float__") and not getattr(value, "ndim", 0)
+        if type(self.get(key)) in (float, int) and not is_number:
             raise TypeError(
                 f"optimizer: {key!r} of a group of parameters must be a number, "
                 f"got {value!r} of type {type(value).__name__}."
