@@ -50,6 +50,23 @@ def test_an_unknown_command_is_one_sentence():
     assert "trian" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WENGERT_THREADS", "0"),
+        ("WENGERT_CACHE", "yes"),
+        ("WENGERT_CPU", "abacus"),
+        ("WENGERT_PRINT_PASSES", "none"),
+    ],
+)
+def test_an_environment_variable_that_makes_no_sense_is_one_sentence(name, value):
+    done = run("plan", "tiny", env={**os.environ, "WENGERT_CACHE": "0", name: value})
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"Error: {name}")
+    assert value in done.stderr
+
+
 def test_help_loads_neither_the_network_nor_rich():
     code = """
 import atexit, sys

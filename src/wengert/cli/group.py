@@ -37,8 +37,9 @@ class OneSentenceGroup(click.Group):
             fail("There is not enough memory for this network and these rows.")
         except ValueError as error:
             from wengert.data.errors import UserError
+            from wengert.graph.errors import SettingError
 
-            if not isinstance(error, UserError):
+            if not isinstance(error, UserError | SettingError):
                 raise
             fail(str(error))
         sys.exit(code if isinstance(code, int) else 0)

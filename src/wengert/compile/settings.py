@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from wengert.graph.errors import SettingError
+
 
 class Settings:
     """What can be switched: whether native code is used at all."""
@@ -37,14 +39,14 @@ def default_threads() -> int | None:
 
     Raises
     ------
-    ValueError
+    SettingError
         If the variable is neither ``auto`` nor a positive integer.
     """
     text = os.environ.get(_VARIABLE, "auto")
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{_VARIABLE} must be auto or a positive integer, got {text!r}.")
+        raise SettingError(f"{_VARIABLE} must be auto or a positive integer, got {text!r}.")
     return int(text)
 
 

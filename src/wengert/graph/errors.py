@@ -44,5 +44,9 @@ class MutationError(RuntimeError):
     """A value needed by the backward pass was changed in place."""
 
 
+class SettingError(ValueError):
+    """An environment variable holds what Wengert does not know."""
+
+
 class InvalidGraphError(AssertionError):
     """A graph breaks the grammar that `verify` checks."""

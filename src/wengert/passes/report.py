@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from wengert.graph.errors import SettingError
 from wengert.graph.graph import Graph
 
 _VARIABLE = "WENGERT_PRINT_PASSES"
@@ -97,12 +98,12 @@ def wanted(known: Collection[str]) -> frozenset[str]:
 
     Raises
     ------
-    ValueError
+    SettingError
         If it names a pass that does not exist.
     """
     names = [name for name in os.environ.get(_VARIABLE, "").split(",") if name]
     if unknown := [name for name in names if name not in {*NAMES, "all"}]:
-        raise ValueError(
+        raise SettingError(
             f"{_VARIABLE}: there is no pass {unknown[0]!r}; give all or any of {', '.join(NAMES)}."
         )
     return frozenset(known if "all" in names else {*names} & {*known})

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from wengert.compile.disk.record import Record, pack, unpack
+from wengert.graph.errors import SettingError
 from wengert.graph.source import stacklevel
 
 LIMIT = 256 * 2**20
@@ -152,12 +153,12 @@ def current() -> Folder | None:
 
     Raises
     ------
-    ValueError
+    SettingError
         If ``WENGERT_CACHE`` is neither 0 nor 1.
     """
     switch = os.environ.get("WENGERT_CACHE") or "1"
     if switch not in {"0", "1"}:
-        raise ValueError(f"WENGERT_CACHE must be 0 or 1, got {switch!r}.")
+        raise SettingError(f"WENGERT_CACHE must be 0 or 1, got {switch!r}.")
     chosen = os.environ.get("WENGERT_CACHE_DIR")
     where = _default() if chosen is None else chosen
     return _folder(where, chosen is not None) if where and switch == "1" else None

@@ -13,6 +13,7 @@ from llvmlite import binding
 
 from wengert.compile.emit.machine import Machine, asked_for
 from wengert.compile.emit.symbols import symbols
+from wengert.graph.errors import SettingError
 
 _USUAL, _HASTY = 1, 0
 """Levels of code generation: the assembly is optimal enough not to need passes over the module."""
@@ -68,7 +69,7 @@ def _processor() -> _Processor:
         return _host()
     if chosen not in processors():
         known = ", ".join(processors()) or "none"
-        raise ValueError(f"WENGERT_CPU={chosen}: this processor can stand for {known} only.")
+        raise SettingError(f"WENGERT_CPU={chosen}: this processor can stand for {known} only.")
     return _Processor(chosen, "", dict.fromkeys(_LEVELS[chosen], True))
 
 
