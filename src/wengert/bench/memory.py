@@ -30,7 +30,7 @@ class MemoryUse(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of it: inputs, arena, results and constants."""
+        """All of it, on one thread: inputs, arena, scratch, results and constants."""
         return self.plan.peak_bytes
 
 

@@ -22,7 +22,7 @@ Examples:
 
 \b
 weights   the parameters
-state     what the optimiser keeps: nothing for sgd, once the weights for momentum, twice for adam
+state     what the optimiser keeps: a number for sgd, once the weights for momentum, twice for adam
 batch     one minibatch and its targets
 arena     all intermediate values, in one piece of memory whose size is known beforehand
 scratch   what each thread needs for itself besides, for copies of large factors of products
