@@ -166,6 +166,15 @@ def script(code, timeout=240):
     return done.stdout.strip(), done.returncode
 
 
+def test_a_program_ends_also_if_an_interrupt_left_the_lock_taken():
+    code = """
+    from wengert.compile.native import threads
+    threads._lock.acquire()
+    print("end")
+    """
+    assert script(code, 30) == ("end", 0)
+
+
 INTERRUPTED = """
     import _thread, signal, threading, time
     import numpy as np

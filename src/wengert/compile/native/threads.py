@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wengert.compile.native.executable import Executable
 
 _PATIENCE = 1.0
-"""Seconds for which the end of the program waits for a helper that is still busy."""
+"""Seconds for which the end of the program waits for a helper that is still busy, or made."""
 
 
 class _Helper:
@@ -135,8 +135,8 @@ def _forget() -> None:
 def _end() -> None:
     """Let the helpers go before the interpreter takes its objects down."""
     global _ended  # noqa: PLW0603
-    with _lock:
-        _ended = True
+    _lock.acquire(timeout=_PATIENCE)  # an interrupt may have left it locked
+    _ended = True
     for executable in list(_executables):
         executable.limit(0)
     for helper in _helpers:
