@@ -29,7 +29,7 @@ AT_ONCE = {
     "wengert.compile",
     *(
         f"wengert.compile.{name}"
-        for name in ("function", "settings", "trace", "trace.arguments", "turns")
+        for name in ("forks", "function", "settings", "trace", "trace.arguments", "turns")
     ),
 }
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, overload
 
+from wengert.compile.forks import COMPILING
 from wengert.compile.settings import default_threads
 from wengert.compile.trace.arguments import arguments_key, must_run_itself
 from wengert.compile.turns import Turns
@@ -108,10 +109,11 @@ class CompiledFunction:
         if entry.program is not None and entry.program.is_current():
             entry.program.refresh(entry.version)
         elif entry.program is not None or entry.runs == _QUICK_FROM:
-            from wengert.compile.call.guards import program_of
+            with COMPILING:
+                from wengert.compile.call.guards import program_of
 
-            entry.program = program_of(entry, args, kwargs, leaves, self._turns.callers)
-            self._offer()
+                entry.program = program_of(entry, args, kwargs, leaves, self._turns.callers)
+                self._offer()
 
     def _offer(self) -> None:
         """Let calls try the programs of the entries that there are now."""

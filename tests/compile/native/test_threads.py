@@ -17,7 +17,7 @@ import pytest
 
 import wengert as wg
 from tests.compile.programs import F, graph_of, run, same_bits
-from wengert.compile.emit import layout
+from wengert.compile.emit import layout, llvm
 from wengert.compile.native import executable as executable_module
 from wengert.compile.native import threads as pool
 from wengert.compile.native import tuning
@@ -149,6 +149,29 @@ def test_a_child_process_has_helpers_of_its_own(case):
     executable._control[0] = 0
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     same_bits(run(executable, graph, inputs), wanted)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_child_process_does_not_begin_while_another_thread_compiles(monkeypatch):
+    """What that thread has locked would stay locked in the child."""
+    inside, over, object_code = threading.Event(), threading.Event(), llvm.object_code
+
+    def slowly(*texts):
+        inside.set()
+        time.sleep(0.2)
+        over.set()
+        return object_code(*texts)
+
+    monkeypatch.setenv("WENGERT_CACHE", "0")
+    monkeypatch.setattr(llvm, "object_code", slowly)
+    thread = threading.Thread(target=wg.compile(lambda x: x * 2), args=(wg.ones(3),))
+    thread.start()
+    inside.wait(10)
+    child = os.fork()
+    if not child:
+        os._exit(not over.is_set())
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def script(code, timeout=240):

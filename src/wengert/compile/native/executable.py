@@ -20,6 +20,7 @@ from wengert.compile.disk.record import Record
 from wengert.compile.emit import layout
 from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.emit.loader import Code, from_objects, identity
+from wengert.compile.forks import COMPILING
 from wengert.compile.native import threads as pool
 from wengert.compile.native.tuning import NEVER, TRIALS
 from wengert.compile.settings import available
@@ -68,7 +69,16 @@ def compile_graph(
     _check_aliases(graph, aliases)
     if threads is not None and threads < 1:
         raise ValueError(f"{graph.name}: threads must be at least 1, got {threads}.")
-    lines = Lines(graph)
+    with COMPILING:
+        lines = Lines(graph)
+        record = _record(graph, aliases, lines, lasting)
+        return Executable(graph, aliases, _native(graph, lines, record, threads))
+
+
+def _record(
+    graph: Graph, aliases: Mapping[int, int], lines: Lines, lasting: Collection[int]
+) -> Record:
+    """Return the code of `graph`, from the disk if it is there."""
     folder = cache.current()
     key = code_key(graph, aliases, lines, identity(), lasting) if folder else None
     record = folder.load(key) if folder and key else None
@@ -78,7 +88,7 @@ def compile_graph(
         record = translate(graph, aliases, lines, lasting)
         if folder and key and compiler_unchanged():
             folder.save(key, record)
-    return Executable(graph, aliases, _native(graph, lines, record, threads))
+    return record
 
 
 def _native(graph: Graph, lines: Lines, record: Record, threads: int | None) -> Native:
