@@ -88,10 +88,10 @@ def _loaded(slots: objects.Slots, instance: int) -> Code:
     from wengert.compile.call.code import call_code
     from wengert.compile.emit import llvm
 
-    objects = llvm.object_code(call_code(llvm.machine(), slots, instance).text())
+    made = llvm.object_code(call_code(llvm.machine(), slots, instance).text())
     if folder and source and compiler_unchanged():
-        folder.save(key, Record(objects, (), (), 0, 0, 1))
-    return from_objects(objects)
+        folder.save(key, Record(made, (), (), 0, 0, 1))
+    return from_objects(made)
 
 
 def offer(function: Any, kind: type, programs: Sequence[Program]) -> Any:

@@ -17,10 +17,11 @@ from wengert.graph.dtypes import INT64
 
 WIDTH = 16
 """Most lanes a value has; LLVM splits it into as many registers as the machine needs."""
-
-
 NEAR = 4
 """The greatest stride with which elements are read and written together with what is between."""
+
+_LEAST = 4
+"""The fewest bytes of elements that are moved under a mask of every second one, or fewer."""
 
 
 def width_for(length: int, most: int = WIDTH) -> int:
@@ -55,10 +56,6 @@ def _are_near(lanes: Lanes, array: Strided, stride: int) -> bool:
     """Tell whether elements are best moved together, under a mask that hides those between."""
     masks, known = lanes.function.module.machine.masks, lanes.mask is None or lanes.used is not None
     return masks and known and 1 < stride <= NEAR and array.dtype.itemsize >= _LEAST
-
-
-_LEAST = 4
-"""The fewest bytes of elements that are moved under a mask of every second one, or fewer."""
 
 
 def _apart(lanes: Lanes, stride: int) -> Lanes:
