@@ -37,6 +37,12 @@ def test_a_library_that_cannot_is_left_out_with_the_reason(capsys):
     assert "NumPy" not in shown.out
 
 
+def test_what_hinders_the_processes_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("WENGERT_CPU", "abacus")
+    assert bench("--net", "5-3", *BRIEF) == 2
+    assert "WENGERT_CPU=abacus: this processor can stand for " in capsys.readouterr().err
+
+
 def test_quiet_shows_the_tables_only(capsys):
     assert bench("--net", "5-3", "--quiet", *BRIEF) == 0
     assert capsys.readouterr().err == ""

@@ -30,7 +30,7 @@ time of a step  median over rounds [quartiles], and the shortest
 GFLOP/s         arithmetic of the matrix products; of peak: relative to what the same cores
                 did in multiply-adds in the same rounds
 first call      in a new process, then in a second one that finds the first one's cache
-memory          arguments + temporaries (Wengert: its arena) + results
+memory          arguments + temporaries (Wengert: arena and scratch) + results
 """
 
 
@@ -62,6 +62,7 @@ def bench(  # noqa: PLR0913, PLR0917  (one argument per option)
     Without either, two small networks are measured.
     """
     from wengert.bench.choices import Lengths, check_threads, choose_peers, choose_workloads
+    from wengert.bench.harness import PeerError
     from wengert.bench.measure import DisagreementError, chosen_peers
     from wengert.bench.table import measure_and_print
     from wengert.data.errors import UserError
@@ -71,5 +72,5 @@ def bench(  # noqa: PLR0913, PLR0917  (one argument per option)
     peers = chosen_peers(choose_peers(against), threads)
     try:
         measure_and_print(workloads, peers, Lengths(seconds, rounds), quiet=quiet)
-    except DisagreementError as error:
+    except (DisagreementError, PeerError) as error:
         raise UserError(str(error)) from None

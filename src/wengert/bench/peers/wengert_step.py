@@ -103,7 +103,7 @@ def _facts(dtype: Any) -> dict[str, Any]:
 
 
 def _memory(function: Any) -> dict[str, int]:
-    """Return the size of the newest native function's inputs, of its arena, and of its results."""
+    """Return the bytes of the newest native function's inputs, temporaries and results."""
     entry = next(reversed([e for entries in function._entries.values() for e in entries]))
     graph, taken = entry.graph, set(entry.donors)
     run = entry.run
