@@ -35,14 +35,25 @@ LARGE = "class Item:\n    def __init__(self):\n        self.parts = [object() fo
 
 
 def test_what_others_installed_is_not_looked_through(installed):
-    package = installed("large_package", f"{LARGE}ITEMS = [Item() for _ in range(100)]\n")
+    text = "ITEMS = [Item() for _ in range(100)]\ndef count():\n    return len(ITEMS)\n"
+    package = installed("large_package", LARGE + text)
 
     def function(x):
-        return x * len(package.ITEMS)
+        return x * package.count()
 
     assert is_foreign("large_package")
     assert is_foreign("large_package.part")
     assert len(Survey([function]).objects()) < 1000
+
+
+def test_a_tensor_that_somebody_put_into_an_installed_package_is_found(installed):
+    package = installed("keeps_things", "TABLE = {}\n")
+    package.TABLE["scale"] = wg.tensor(2.0)
+    step = wg.compile(lambda x: x * package.TABLE["scale"])
+    assert is_foreign("keeps_things")
+    assert step(wg.tensor(3.0)).item() == 6.0
+    package.TABLE["scale"] = wg.tensor(10.0)
+    assert step(wg.tensor(3.0)).item() == 30.0
 
 
 def test_an_installed_package_that_uses_wengert_is_looked_through(installed):

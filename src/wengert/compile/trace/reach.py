@@ -44,6 +44,9 @@ _CLOSED = (
 )
 """Kinds of objects that hold nothing that a function reads by name."""
 
+_CONTAINERS = dict, list, tuple, set, frozenset, deque
+"""Kinds of objects in which somebody may have put a tensor."""
+
 _CALLABLES = types.FunctionType, types.MethodType, functools.partial
 """Kinds of callables whose names and parts are looked at for further functions."""
 
@@ -358,11 +361,14 @@ def _of_function(function: types.FunctionType) -> Iterator[_Edge]:
 
 
 def _of_module(module: Any, called: str, names: Sequence[str]) -> Iterator[_Edge]:
-    """Yield what the attributes that are named hold, if it is a Python module of the user's."""
-    if isinstance(module, types.ModuleType) and not is_foreign(module.__name__):
-        for name in names:
-            if name in vars(module):
-                yield _item(vars(module), name, vars(module)[name], f"{called}.{name}")
+    """Yield what the attributes of a Python module hold that are named: of others', containers."""
+    if not isinstance(module, types.ModuleType):
+        return
+    foreign = is_foreign(module.__name__)
+    for name in names:
+        value = vars(module).get(name)
+        if name in vars(module) and (not foreign or isinstance(value, _CONTAINERS)):
+            yield _item(vars(module), name, value, f"{called}.{name}")
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
