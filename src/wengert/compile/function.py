@@ -32,9 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledFunction", "RecompilationWarning", "compile"]
 
-_FIRST_NEEDED = "wengert.compile.build", "wengert.compile.native.executable", "optree"
-"""What the first call of a compiled function needs, imported before: it takes longer than reading
-its code from the disk."""
+_FIRST_NEEDED = (
+    "optree",
+    "wengert.compile.build",
+    "wengert.compile.call.fastcall",
+    "wengert.compile.call.guards",
+    "wengert.compile.native.executable",
+)
+"""What the first calls of a compiled function need."""
 
 _MANY = 8
 _PARKED = "_compiled_versions"
@@ -253,6 +258,15 @@ class CompiledFunction:
         return self if instance is None else functools.partial(self, instance)
 
 
+def import_first_needed() -> None:
+    """Import what the first calls of a compiled function need.
+
+    That takes longer than reading its code from the disk.
+    """
+    for module in _FIRST_NEEDED:
+        importlib.import_module(module)
+
+
 @overload
 def compile(function: Callable[..., Any], *, threads: int | None = None) -> CompiledFunction: ...
 @overload
@@ -312,7 +326,6 @@ def compile(
         raise TypeError(f"compile: threads must be an integer or None, got {count!r}.")
     if count is not None and count < 1:
         raise ValueError(f"compile: threads must be at least 1, got {count}.")
-    for module in _FIRST_NEEDED:
-        importlib.import_module(module)
+    import_first_needed()
     kind: type[CompiledFunction] = quick_class(CompiledFunction)
     return kind(function, count)

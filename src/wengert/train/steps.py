@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-# Every training compiles: what that takes is loaded with this module, not in the first step.
-import optree  # noqa: F401
-
 import wengert as wg
 from wengert import nn, optim
-from wengert.compile import build  # noqa: F401
-from wengert.compile.call import fastcall, guards  # noqa: F401
-from wengert.compile.native import executable  # noqa: F401
+from wengert.compile.function import import_first_needed
+
+import_first_needed()  # since every training compiles
 
 NO_CLASS = -100
 """The class of a row that only fills a minibatch up."""
