@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.compile.programs import F, results_of
 from wengert.compile.emit.arrays import Buffer, dense
 from wengert.compile.emit.llvm import machine
 from wengert.compile.kernels.product import Product
@@ -63,3 +64,17 @@ def test_rows_that_would_be_pages_apart_are_taken_along_another_axis():
     (product,) = program.kernels
     assert isinstance(product, Product)
     assert product.x.strides[:-1] == (far, 1, 0)
+
+
+def test_a_factor_without_axes_does_not_hide_that_the_factors_change_places():
+    x = np.arange(33.0 * 5 * 5).reshape(33, 5, 5)
+
+    def body(x):
+        ones = F.ones((33, 5, 64), dtype=np.dtype(np.float64))
+        along_rows = F.matmul(x, ones)
+        along_columns = F.matmul(F.permute_dims(ones, (0, 2, 1)), x)
+        return along_rows + F.permute_dims(along_columns, (0, 2, 1))
+
+    (found,) = results_of(body, x)
+    sums = x.sum(2)[:, :, None] + x.sum(1)[:, :, None]
+    np.testing.assert_array_equal(found, np.broadcast_to(sums, found.shape))

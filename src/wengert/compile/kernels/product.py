@@ -59,7 +59,7 @@ class Product(Kernel):
         """Let other axes of the space be those of rows and of columns."""
         rest = [i for i in range(len(self.shape)) if i not in {rows, columns}]
         order = (*rest, rows, columns)
-        if self.x.strides[columns]:
+        if self.x.strides[columns] or self.y.strides[rows]:
             self.x, self.y = self.y, self.x
         self.shape = tuple(self.shape[i] for i in order)
         self.see({v: _permuted(v, order) for v in (*self.heart, *self.views)})
