@@ -188,6 +188,24 @@ def test_integers(function, error, threads):
     check(step, lambda: [count, last], (good,), (wrong,), error, threads)
 
 
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (lambda table, n, i: (10 // table[i], n), IndexError),
+        (lambda table, n, i: (table[i], n // (n - 1)), IndexError),
+        (lambda table, n, i: (n // (n - 1), table[i]), ZeroDivisionError),
+    ],
+    ids=["of what it read", "before a longer one", "after it"],
+)
+@on_threads
+def test_of_several_failures_the_first_is_raised(function, error, threads):
+    table, n = wg.arange(3), wg.arange(100_000)
+    for f in (function, wg.compile(function, threads=threads)):
+        for _ in range(3):
+            with pytest.raises(error):
+                f(table, n, wg.tensor([5]))
+
+
 def checks(function, *arrays):
     plan = make_plan(graph_of(function, *arrays), {})
     return [kernel for kernel in plan.kernels if kernel.kind == "check"]

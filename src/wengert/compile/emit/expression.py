@@ -338,19 +338,19 @@ class Lanes:
         return total
 
     def require(self, condition: Lane, failure: str, error: type[Exception] = IndexError) -> None:
-        """Let the call end with `error`, saying `failure`, if the condition does not hold."""
+        """Let the call end with `error`, saying `failure`, if the condition does not hold.
+
+        It is one of the failures of the module, whose last wins if several conditions do not hold.
+        """
         function = self.function
-        failures = function.module.failures
-        if (error, failure) not in failures:
-            failures.append((error, failure))
         met = condition
         if self.mask is not None:
             met = self.where(Lane(self.mask, BOOL), condition, self.constant(True, BOOL))
         broken = function.value(f"xor i1 {self._across('and', met)}, true")
-        code = failures.index((error, failure)) + 1
+        code = function.module.failures.index((error, failure)) + 1
         slot = function.once(f"getelementptr i8, ptr %control, i64 {ERROR}")
         function.when(
-            broken, lambda: function.do(f"store atomic i64 {code}, ptr {slot} monotonic, align 8")
+            broken, lambda: function.do(f"atomicrmw umax ptr {slot}, i64 {code} monotonic")
         )
 
     def _across(self, name: str, condition: Lane) -> str:

@@ -25,7 +25,8 @@ class Module:
     machine : Machine
         What the code is for.
     failures : list of (type, str)
-        What a call can fail with; the error code is the place in this list, counted from 1.
+        What a call can fail with; the error code is the place in this list, counted from 1, and
+        the greatest of several is reported.
     scratch : int
         The bytes that each thread needs for itself: whole lines of the cache.
     """

@@ -11,6 +11,7 @@ from wengert.compile.emit.arrays import SCRATCH, Buffer, Strided
 from wengert.compile.emit.ir import Function, Module
 from wengert.compile.emit.layout import ARENA, ERROR, TABLE
 from wengert.compile.emit.machine import Machine
+from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.signature import Signature
 from wengert.compile.lowering.narrow import place_of, steps
@@ -43,12 +44,23 @@ def generate(
     """
     module = Module(machine)
     module.set_attributes(attributes)
+    module.failures = _failures(phases)
     functions = _Functions(module)
     rows: list[Row] = []
     for number, phase in enumerate(phases):
         rows += (row for chain in phase for row in functions.rows(chain, number))
     add_runtime(module, rows, pointers, pause)
     return module, rows
+
+
+def _failures(phases: Sequence[Phase]) -> list[tuple[type[Exception], str]]:
+    """Return what a call can fail with: the check of the first operation comes last, and wins.
+
+    What later checks look at may be made of what it complains of.
+    """
+    kernels = {number: k for phase in phases for chain in phase for number, k in chain.kernels}
+    checks = [k.requirement for _, k in sorted(kernels.items()) if isinstance(k, Check)]
+    return list(dict.fromkeys((r.error, r.failure) for r in checks))[::-1]
 
 
 class _Call(NamedTuple):
