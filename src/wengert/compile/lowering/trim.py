@@ -26,10 +26,11 @@ def trim(program: Program) -> None:
 
 
 class _Uses:
-    """Who writes and reads the buffers of a program."""
+    """Who writes and reads the buffers of a program, and what of them is a result."""
 
     def __init__(self, program: Program) -> None:
         self.readers: dict[Buffer | None, list[Kernel]] = defaultdict(list)
+        self._results: dict[Buffer | None, list[Strided]] = defaultdict(list)
         self._writers: dict[Buffer | None, int] = defaultdict(int)
         self._fixed: set[Buffer | None] = set()
         for kernel in program.kernels:
@@ -39,10 +40,18 @@ class _Uses:
                 self.readers[buffer].append(kernel)
             whole = kernel.reads if isinstance(kernel, Each) else kernel.evaluated.beside
             self._fixed.update(x.buffer for x in whole)
+        for x in program.results:
+            self._results[x.buffer].append(x)
 
     def may_move(self, target: Strided) -> bool:
         """Tell whether what is written once may stand elsewhere."""
         return self._writers[target.buffer] == 1 and target.buffer not in self._fixed
+
+    def views(self, target: Strided) -> list[Strided]:
+        """Return what is read of what is written once, results included."""
+        buffer = target.buffer
+        read = [x for reader in self.readers[buffer] for x in reader.reads if x.buffer is buffer]
+        return [*read, *self._results[buffer]]
 
 
 def _trim(kernel: Kernel, program: Program, uses: _Uses) -> None:
@@ -50,13 +59,11 @@ def _trim(kernel: Kernel, program: Program, uses: _Uses) -> None:
     seen: dict[Strided, Reindex] = {}
     owner: dict[Strided, Strided] = {}
     for target in kernel.writes:
-        views = [x for reader in uses.readers[target.buffer] for x in reader.reads]
-        for view in (*views, *program.results):
-            if view.buffer is target.buffer:
-                through = reindex(view, target)
-                if through is None:
-                    return
-                seen[view], owner[view] = through, target
+        for view in uses.views(target):
+            through = reindex(view, target)
+            if through is None:
+                return
+            seen[view], owner[view] = through, target
     if not seen:
         return
     lows, highs = zip(*(through.bounds for through in seen.values()), strict=True)
