@@ -25,10 +25,8 @@ DEAR = 8
 """From which cost on, in additions, stores are made in loops: about what keeping a sum aside and
 looping adds to each vector is then a small part."""
 
-
 LONG = 512
 """Terms from which on that is a small part of the sum itself: any code is shared."""
-
 
 FAR = 1 << 17
 """Bytes of an array from which on it is likely to be farther away than the second cache."""
