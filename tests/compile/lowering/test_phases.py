@@ -341,3 +341,18 @@ def test_chunks_are_of_one_length_where_that_can_be(rows, even):
     ((chain,),) = program.phases
     assert chain.grid.chunks >= 8
     assert (chain.grid.length % chain.grid.step == 0) is even
+
+
+def test_kernels_that_share_no_long_axis_do_not_share_a_chain():
+    x = RNG.standard_normal((64, 6, 14, 14)).astype(np.float32)
+    w = RNG.standard_normal((16, 6, 5, 5)).astype(np.float32)
+
+    def f(x, w):
+        return F.max_pool2d(F.relu(F.conv2d(x, w)), 2)
+
+    program = prepare(graph_of(f, x, w), {}, machine())
+    chains = [chain for phase in program.phases for chain in phase]
+    for chain in chains:
+        if chain.work >= 16 * phases.grid.GRAIN:
+            own = chain.kernels[0][1].grid.chunks if len(chain.kernels) == 1 else 1
+            assert own > 1 or chain.grid is not None

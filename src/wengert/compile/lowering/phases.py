@@ -113,7 +113,20 @@ class Chain:
         """The chunks; None if the kernels run one after the other, each as a whole."""
         if not self.cuts:
             return None
-        length, walks = self.cuts[0]
+        length, align = self.cuts[0].length, self._align(self.cuts[0])
+        most = max(_MOST, self._passed_on // NEAR)
+        chunks = min(most, max(1, self.work // (_STRIP * grid.GRAIN)))
+        step = -(-length // chunks)
+        found = Grid(length, _even(length, -(-step // align) * align, align))
+        return found if found.chunks > 1 else None
+
+    def divides(self, cut: Cut) -> bool:
+        """Tell whether there can be several chunks along a cut."""
+        return self._align(cut) < cut.length
+
+    def _align(self, cut: Cut) -> int:
+        """Return the number of places along a cut of which chunks have a multiple."""
+        length, walks = cut
         products = [
             (kernel, walks[number].axis < len(kernel.shape) - 1)
             for number, kernel in self.kernels
@@ -136,12 +149,7 @@ class Chain:
         copying = sum(k.work for k in by_rows if k.panels)
         if by_rows and (length >= 2 * ROWS or copying > self.work // _SMALL):
             align = ROWS
-        align = math.lcm(align, *(walk.span for walk in walks.values()))
-        most = max(_MOST, self._passed_on // NEAR)
-        chunks = min(most, max(1, self.work // (_STRIP * grid.GRAIN)))
-        step = -(-length // chunks)
-        found = Grid(length, _even(length, -(-step // align) * align, align))
-        return found if found.chunks > 1 else None
+        return math.lcm(align, *(walk.span for walk in walks.values()))
 
     @property
     def _passed_on(self) -> int:
@@ -308,9 +316,9 @@ def _joined(
         return None
     large = any(map(_is_large, products))
     cuts = [] if large else list(_cuts_with(together, number, kernel, conflicts))
-    if cuts or work < SERIAL * grid.GRAIN:
-        return Chain(kernels, cuts[:_ALTERNATIVES], work)
-    return None
+    joined = Chain(kernels, cuts, work)
+    joined.cuts = list(filter(joined.divides, cuts))[:_ALTERNATIVES]
+    return joined if joined.cuts or work < SERIAL * grid.GRAIN else None
 
 
 def _is_large(kernel: Product) -> bool:
