@@ -140,3 +140,11 @@ def test_a_sum_of_nothing_is_zero_and_a_product_one():
     x = np.zeros((0, 3))
     graph = graph_of(lambda v: (F.sum(v), bind(registry["prod"], (v,), {"axes": (0,)})), x)
     same_bits(compiled(graph, [x]), [np.zeros(()), np.ones(3)])
+
+
+@pytest.mark.parametrize("after", [F.relu, F.elu, F.absolute, F.sign, F.isnan, lambda x: x])
+def test_the_mean_of_nothing_is_nan_whatever_is_made_of_it(after):
+    x = np.zeros((8, 0), np.float32)
+    graph = graph_of(lambda x: (after(F.mean(x, axis=1)),), x)
+    with np.errstate(invalid="ignore"):
+        same_bits(compiled(graph, [x]), reference(graph, [x]))

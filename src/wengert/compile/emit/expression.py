@@ -73,6 +73,8 @@ class Lanes:
         """Return a scalar value in every lane."""
         if self.width == 1:
             return Lane(text, dtype)
+        if not text.startswith("%"):  # LLVM (22) folds 0 / 0 to what is no NaN if it must spread 0
+            return Lane(splat(text, dtype, self.width), dtype)
         kind, wide = scalar_type(dtype), self._type(dtype)
         first = self.function.value(f"insertelement {wide} poison, {kind} {text}, i64 0")
         zeros = f"<{self.width} x i32> zeroinitializer"
