@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from wengert.compile.entry import Captured, Effect, Entry, Finish, Home, Number, Static
-from wengert.compile.garbage import uncollected
 from wengert.compile.pullback import Pullback
 from wengert.compile.trace.arguments import argument_aval, hooks_of
 from wengert.compile.trace.kept import made_to_stay, refuse_kept
@@ -87,17 +86,6 @@ def build(
         If the function kept a tensor that it made where no call can store its own, or put another
         one where it reads one from.
     """
-    with uncollected():
-        return _built(function, name, args, kwargs, threads)
-
-
-def _built(
-    function: Callable[..., Any],
-    name: str,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    threads: int | None,
-) -> Entry:
     from wengert.compile.native.executable import compile_graph
 
     trace = Trace(name, lifts=True)

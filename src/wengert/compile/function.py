@@ -140,8 +140,10 @@ class CompiledFunction:
                 return entry
             reason = f"changed: {broken}"
         from wengert.compile.build import build
+        from wengert.compile.garbage import uncollected
 
-        entry = build(self.function, self._name, args, kwargs, self.threads)
+        with uncollected():
+            entry = build(self.function, self._name, args, kwargs, self.threads)
         entries.append(entry)
         self._remember_owner(key, args, kwargs)
         if len(entries) > _MANY:

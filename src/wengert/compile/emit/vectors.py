@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wengert.compile.emit.access import (
     element_address,
     from_memory,
@@ -12,11 +14,13 @@ from wengert.compile.emit.access import (
 )
 from wengert.compile.emit.arrays import Buffer, Counter, Strided
 from wengert.compile.emit.expression import Lane, Lanes
+from wengert.compile.emit.ir import Function
 from wengert.compile.emit.types import lanes_name, literal, memory_type, vector
 from wengert.graph.dtypes import INT64
 
 WIDTH = 16
 """Most lanes a value has; LLVM splits it into as many registers as the machine needs."""
+
 NEAR = 4
 """The greatest stride with which elements are read and written together with what is between."""
 
@@ -41,8 +45,9 @@ def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> 
     if stride == 1 and (lanes.mask is None or function.module.machine.masks):
         return Lane(_load(lanes, array, offset), dtype)
     if _are_near(lanes, array, stride):
-        found = _load(_apart(lanes, stride), array, offset)
-        return Lane(_picked(lanes, found, array, stride), dtype)
+        apart = _apart(lanes, stride)
+        kind, places = vector(memory_type(dtype), apart.width), range(0, apart.width, stride)
+        return Lane(_moved(function, _load(apart, array, offset), kind, places), dtype)
     used = width if lanes.used is None else lanes.used
     start, kind = element_address(function, array, offset), memory_type(dtype)
     scalars = [
@@ -66,21 +71,11 @@ def _apart(lanes: Lanes, stride: int) -> Lanes:
     return Lanes(lanes.function, width, mask)
 
 
-def _picked(lanes: Lanes, text: str, array: Strided, stride: int) -> str:
-    """Return the elements that are `stride` apart in a vector."""
-    kind = vector(memory_type(array.dtype), lanes.width * stride)
-    places = ", ".join(f"i32 {stride * place}" for place in range(lanes.width))
-    return lanes.function.value(
-        f"shufflevector {kind} {text}, {kind} poison, <{lanes.width} x i32> <{places}>"
-    )
-
-
-def _spread(lanes: Lanes, text: str, array: Strided, stride: int) -> str:
-    """Return a vector in which elements are `stride` apart."""
-    width, kind = lanes.width * stride, vector(memory_type(array.dtype), lanes.width)
-    places = ", ".join("i32 poison" if i % stride else f"i32 {i // stride}" for i in range(width))
-    return lanes.function.value(
-        f"shufflevector {kind} {text}, {kind} poison, <{width} x i32> <{places}>"
+def _moved(function: Function, text: str, kind: str, places: Sequence[int | None]) -> str:
+    """Return a vector of elements of another, by their places; None: of no matter what."""
+    listed = ", ".join(f"i32 {'poison' if place is None else place}" for place in places)
+    return function.value(
+        f"shufflevector {kind} {text}, {kind} poison, <{len(places)} x i32> <{listed}>"
     )
 
 
@@ -107,8 +102,10 @@ def store_lanes(lanes: Lanes, value: Lane, array: Strided, offset: str | int, st
     function, width, dtype = lanes.function, lanes.width, value.dtype
     assert dtype == array.dtype, (dtype, array.dtype)
     if width > 1 and lanes.used != 1 and _are_near(lanes, array, stride):
-        wide = Lane(_spread(lanes, value.text, array, stride), dtype)
-        store_lanes(_apart(lanes, stride), wide, array, offset, 1)
+        apart, kind = _apart(lanes, stride), vector(memory_type(dtype), width)
+        places = [None if i % stride else i // stride for i in range(apart.width)]
+        wide = Lane(_moved(function, value.text, kind, places), dtype)
+        store_lanes(apart, wide, array, offset, 1)
         return
     address = element_address(function, array, offset)
     # LLVM (22) makes of a masked store of one lane a store of what the lane was narrowed from.
