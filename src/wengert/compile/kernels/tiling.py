@@ -81,8 +81,9 @@ def tile(
 
     No tile has more than `most_rows` rows.
 
-    A tile of r rows and v vectors takes, for each term, r v multiply-adds and r + v loads; a
-    processor does about two of each in a cycle, and a multiply-add lasts four.
+    A tile of r rows and v vectors takes, for each term, r v multiply-adds and r + v loads. A
+    processor does two multiply-adds in a cycle and hardly two loads; a multiply-add lasts four, and
+    a tile of eight has nothing else to do when one is late.
     """
     lanes = machine.lanes(dtype)
     vectors = max(1, -(-columns // lanes))
@@ -102,7 +103,7 @@ def tile(
 
 
 _MOST_VECTORS = 4
-_LATENCY = 4.0
+_LATENCY, _LOAD = 4.25, 0.55
 _OVERHEAD = 0.25
 _CODE, _SMALL_CODE = 0.01, 0.03
 """What a second shape of tile costs, and where the result is small: it must be compiled."""
@@ -117,6 +118,6 @@ def cycles(tiling: Tiling) -> float:
     total = 0.0
     for first, last, rows in tiling.rows.runs():
         for begin, end, vectors in tiling.vectors.runs():
-            work = max(rows * vectors / 2, (rows + vectors) / 2, _LATENCY)
+            work = max(rows * vectors / 2, (rows + vectors) * _LOAD, _LATENCY)
             total += (last - first) * (end - begin) * (work + _OVERHEAD)
     return total
