@@ -311,11 +311,11 @@ def test_one_function_called_by_three_threads_is_right(case):
     assert outcomes == [True] * 150
 
 
-@pytest.mark.parametrize(("long", "trials"), [(1 << 62, 128), (0, 16)])
+@pytest.mark.parametrize(("long", "trials"), [(1 << 62, 128), (0, 8)])
 def test_trial_calls_choose_all_helpers_or_none_and_change_no_bit(case, long, trials, monkeypatch):
     graph, inputs, wanted = case
     monkeypatch.setattr(executable_module, "available", lambda: 3)
-    monkeypatch.setattr(tuning, "LONG", (long,) * 3)
+    monkeypatch.setattr(tuning, "LONG", (long,) * 4)
     monkeypatch.setenv("WENGERT_CACHE", "0")  # whose key knows nothing of that
     executable = compile_graph(graph, {}, None)
     assert executable.threads == 3
@@ -323,7 +323,7 @@ def test_trial_calls_choose_all_helpers_or_none_and_change_no_bit(case, long, tr
     seen, number = set(), 0
     while left[0] < 0:
         assert left[0] == number - (tuning.TRIALS >> halvings[0])
-        block = tuning.BLOCK >> int(halvings[0])
+        block = max(tuning.BLOCK >> int(halvings[0]), tuning.LEAST)
         same_bits(run(executable, graph, inputs), wanted)
         seen.add((number // block % 2, int(executable._wanted[0])))
         number += 1
@@ -345,17 +345,57 @@ def test_trials_come_again(case):
     assert executable._control[layout.LEFT // 8] == -tuning.TRIALS
 
 
-@pytest.mark.parametrize(("spent", "chosen"), [((1000, 900), 2), ((1000, 990), 0), ((1, 2), 0)])
-def test_helpers_must_be_worth_it(case, spent, chosen, monkeypatch):
+@pytest.fixture
+def decide(case, monkeypatch):
+    """Return what ends trials that took some time on one thread and on three; and the control."""
     graph, inputs, _ = case
     monkeypatch.setattr(executable_module, "available", lambda: 3)
     executable = compile_graph(graph, {}, None)
     control = executable._control
-    control[layout.LEFT // 8] = -1
-    control[layout.QUICKEST // 8] = 0  # the call itself then counts for nothing
-    control[layout.SPENT // 8 : layout.SPENT // 8 + 2] = spent
-    run(executable, graph, inputs)
-    assert executable._wanted[0] == chosen
+
+    def end(*spent):
+        control[layout.LEFT // 8] = -1
+        control[layout.QUICKEST // 8] = 0  # the call itself then counts for nothing
+        control[layout.SPENT // 8 : layout.SPENT // 8 + 2] = spent
+        run(executable, graph, inputs)
+        return int(executable._wanted[0])
+
+    return end, control
+
+
+@pytest.mark.parametrize(("spent", "chosen"), [((1000, 900), 2), ((1000, 990), 0), ((1, 2), 0)])
+def test_helpers_must_be_worth_it(decide, spent, chosen):
+    end, _ = decide
+    assert end(*spent) == chosen
+
+
+def test_a_choice_is_changed_only_if_two_trials_say_so(decide):
+    end, control = decide
+    quick, slow = (1000, 500), (500, 1000)
+    assert end(*quick) == 2
+    assert end(*quick) == 2
+    assert end(*slow) == 2
+    assert end(*quick) == 2
+    assert end(*slow) == 2
+    assert end(*slow) == 0
+    assert end(*slow) == 0
+    control[layout.MOST // 8] = 0
+    assert [end(*quick), end(*quick)] == [0, 0]
+
+
+def test_trials_come_soon_after_a_doubt_and_later_while_they_agree(decide):
+    end, control = decide
+    pauses, calls = [], []
+    for spent in [(1000, 500)] * 6 + [(500, 1000)]:
+        end(*spent)
+        pauses.append(int(control[layout.PAUSE // 8]))
+        calls.append(int(control[layout.LEFT // 8]))
+    longer = [tuning.SOON * 4**n for n in range(4)]
+    assert pauses == [*longer, tuning.AGAIN, tuning.AGAIN, tuning.SOON]
+    timed = tuning.TRIALS // 4
+    assert calls == [pause * timed // 501 for pause in pauses]
+    end(1 << 50, 1 << 50)
+    assert control[layout.LEFT // 8] == tuning.RARE * tuning.TRIALS
 
 
 def test_a_fixed_number_of_threads_is_never_tried_out(case):

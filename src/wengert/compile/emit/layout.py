@@ -7,6 +7,8 @@ Byte offsets of 64-bit words. Words that different threads write stand in cache 
 * SPENT: the nanoseconds that trial calls took on one thread, and after it on all.
 * QUICKEST: the nanoseconds of the quickest trial call.
 * HALVINGS: how often trials are halved, since calls are long.
+* CHOSEN: how many helping threads there are in calls that are no trials.
+* PAUSE: the nanoseconds of calls from the last trials to the next.
 * MOST: how many helping threads there may be.
 * ORIGIN: the value of TICKET at which the call under way began.
 * WANTED: how many helping threads take part in the call under way.
@@ -24,6 +26,8 @@ SPENT = 8
 QUICKEST = 24
 MOST = 32
 HALVINGS = 40
+CHOSEN = 48
+PAUSE = 56
 ORIGIN = 64
 WANTED = 72
 TICKET = 128

@@ -22,7 +22,7 @@ from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.emit.loader import Code, from_objects, identity
 from wengert.compile.forks import COMPILING
 from wengert.compile.native import threads as pool
-from wengert.compile.native.tuning import NEVER, TRIALS
+from wengert.compile.native.tuning import NEVER, SOON, TRIALS
 from wengert.compile.settings import available
 from wengert.compile.turns import Turns
 from wengert.graph.dtypes import Array
@@ -207,6 +207,7 @@ class Executable:
         tuned = self._native.tuned and self.threads > 1
         control[layout.WANTED // 8] = 0 if tuned else self.threads - 1
         control[layout.LEFT // 8] = -TRIALS if tuned else NEVER
+        control[layout.PAUSE // 8] = SOON
         control[layout.ARENA // 8] = self._arena.ctypes.data
         control[layout.SCRATCH // 8] = self._scratch.ctypes.data
         control[layout.SHARE // 8] = self.scratch_bytes

@@ -3,8 +3,11 @@
 Whether two threads are quicker than one depends on the machine and on what else runs on it: on
 some, the processors are so far apart that a step of a hundred microseconds takes longer on two. So
 now and then some calls are trials: blocks of calls on one thread, and of calls on all, take turns,
-and are timed. The calls after that take what was quicker. Steps of a few microseconds are left
-alone for good; the longer calls are, the fewer are trials. No result depends on any of this.
+and are timed. The calls after that take what was quicker. Machines are noisy: whoever shares a
+processor with this program can double the time of a call, for a second or for a millisecond. So the
+next trials come soon, later and later while they agree; if one does not, the next comes soon again,
+and only if it says the same the choice is changed. Steps of a few microseconds are left alone for
+good; the longer calls are, the fewer are trials. No result depends on any of this.
 """
 
 from __future__ import annotations
@@ -13,20 +16,24 @@ from wengert.compile.emit import layout
 from wengert.compile.emit.ir import Module
 from wengert.compile.emit.symbols import clock
 
-BLOCK = 16
-"""Calls of a block. The first half is not timed: helpers take some time to come, and to leave."""
+BLOCK, LEAST = 16, 4
+"""Calls of a block, and the fewest of one of long calls. The first half is not timed: helpers take
+some time to come, and to leave, and find nothing of what they need in their caches."""
 
 TRIALS = 8 * BLOCK
 """Trial calls in a row."""
 
-LONG = 100_000, 400_000, 1_600_000
+LONG = 100_000, 400_000, 1_600_000, 6_400_000
 """Nanoseconds of a call from each of which on there are half as many trials, in shorter blocks."""
 
 SHORT = 10_000
 """Nanoseconds of a call, on one thread, that are not shared."""
 
-AGAIN = 3_000_000_000
-"""Nanoseconds of calls until the next trials."""
+SOON, AGAIN = 50_000_000, 3_200_000_000
+"""Nanoseconds of calls until the next trials: the first time or after a doubt, and the longest."""
+
+RARE = 8
+"""How many times as many calls as trials there are at least until the next trials."""
 
 NEVER = 1 << 62
 """Of calls left until the next trials: none."""
@@ -38,6 +45,7 @@ def add_tuning(module: Module) -> None:
     kinds = [argument.split()[0] for argument in arguments.split(", ")]
     module.declare("wengert_clock", "i32", kinds)
     module.declare("llvm.smin.i64", "i64", ("i64", "i64"))
+    module.declare("llvm.smax.i64", "i64", ("i64", "i64"))
     module.add_text("now", _NOW.format(arguments=arguments, first=first, second=second), hasty=True)
     numbers = {
         "left": layout.LEFT,
@@ -45,17 +53,22 @@ def add_tuning(module: Module) -> None:
         "quickest": layout.QUICKEST,
         "most": layout.MOST,
         "wanted": layout.WANTED,
+        "chosen": layout.CHOSEN,
+        "pause": layout.PAUSE,
         "block": BLOCK,
-        "half": BLOCK // 2,
+        "least": LEAST,
         "trials": TRIALS,
         "short": SHORT * (BLOCK // 2),
-        "again": AGAIN * (TRIALS // 4),
+        "soon": SOON,
+        "again": AGAIN,
+        "rare": RARE,
         "halvings": layout.HALVINGS,
         "never": NEVER,
     }
     module.add_text("tuned", _TUNED.format(**numbers), hasty=True)
     numbers |= {f"long{place}": least for place, least in enumerate(LONG)}
     module.add_text("learn", _LEARN.format(**numbers), hasty=True)
+    module.add_text("decide", _DECIDE.format(**numbers), hasty=True)
 
 
 _NOW = """define internal i64 @now() #0 {{
@@ -88,7 +101,8 @@ try:
   %halvings_at = getelementptr i8, ptr %control, i64 {halvings}
   %halvings = load i64, ptr %halvings_at
   %trials = lshr i64 {trials}, %halvings
-  %block = lshr i64 {block}, %halvings
+  %shorter = lshr i64 {block}, %halvings
+  %block = call i64 @llvm.smax.i64(i64 %shorter, i64 {least})
   %number = add i64 %left, %trials
   %first = icmp eq i64 %number, 0
   br i1 %first, label %clear, label %choose
@@ -127,18 +141,22 @@ measure:
   %long0 = icmp sge i64 %spent, {long0}
   %long1 = icmp sge i64 %spent, {long1}
   %long2 = icmp sge i64 %spent, {long2}
+  %long3 = icmp sge i64 %spent, {long3}
   %half0 = zext i1 %long0 to i64
   %half1 = zext i1 %long1 to i64
   %half2 = zext i1 %long2 to i64
-  %halves = add i64 %half0, %half1
-  %found = add i64 %halves, %half2
+  %half3 = zext i1 %long3 to i64
+  %some0 = add i64 %half0, %half1
+  %some1 = add i64 %half2, %half3
+  %found = add i64 %some0, %some1
   store i64 %found, ptr %halvings_at
   br label %go
 go:
   %halvings = load i64, ptr %halvings_at
   %trials = lshr i64 {trials}, %halvings
-  %block = lshr i64 {block}, %halvings
-  %half = lshr i64 {half}, %halvings
+  %shorter = lshr i64 {block}, %halvings
+  %block = call i64 @llvm.smax.i64(i64 %shorter, i64 {least})
+  %half = lshr i64 %block, 1
   %more = sub i64 %following, %trials
   store i64 %more, ptr %left
   %within = urem i64 %number, %block
@@ -168,23 +186,48 @@ leave:
   ret void
 ask:
   %over = icmp eq i64 %following, %trials
-  br i1 %over, label %decide, label %end
-decide:
+  br i1 %over, label %weigh, label %end
+weigh:
+  store i64 0, ptr %halvings_at
+  call void @decide(ptr %control, i64 %trials, i64 %alone, i64 %together)
+  ret void
+end:
+  ret void
+}}"""
+
+_DECIDE = """define internal void @decide(
+  ptr %control, i64 %trials, i64 %alone, i64 %together
+) #0 {{
+entry:
   %mine = mul i64 %together, 20
   %theirs = mul i64 %alone, 19
   %better = icmp slt i64 %mine, %theirs
-  %cell2 = getelementptr i8, ptr %control, i64 {most}
-  %most = load i64, ptr %cell2
-  %chosen = select i1 %better, i64 %most, i64 0
+  %most_at = getelementptr i8, ptr %control, i64 {most}
+  %most = load i64, ptr %most_at
+  %found = select i1 %better, i64 %most, i64 0
+  %chosen_at = getelementptr i8, ptr %control, i64 {chosen}
+  %before = load i64, ptr %chosen_at
+  %pause_at = getelementptr i8, ptr %control, i64 {pause}
+  %pause = load i64, ptr %pause_at
+  %agreed = icmp eq i64 %found, %before
+  %doubtful = icmp eq i64 %pause, {soon}
+  %longer = shl i64 %pause, 2
+  %calmer = call i64 @llvm.smin.i64(i64 %longer, i64 {again})
+  %next = select i1 %agreed, i64 %calmer, i64 {soon}
+  store i64 %next, ptr %pause_at
+  %confirmed = select i1 %doubtful, i64 %found, i64 %before
+  %chosen = call i64 @llvm.smin.i64(i64 %confirmed, i64 %most)
+  store i64 %chosen, ptr %chosen_at
   %wanted = getelementptr i8, ptr %control, i64 {wanted}
   store atomic i64 %chosen, ptr %wanted release, align 8
+  %timed = lshr i64 %trials, 2
+  %all = mul i64 %next, %timed
   %least = call i64 @llvm.smin.i64(i64 %alone, i64 %together)
   %divisor = add i64 %least, 1
-  %again = lshr i64 {again}, %halvings
-  %calls = udiv i64 %again, %divisor
-  store i64 %calls, ptr %left
-  store i64 0, ptr %halvings_at
-  ret void
-end:
+  %calls = udiv i64 %all, %divisor
+  %fewest = mul i64 %trials, {rare}
+  %rest = call i64 @llvm.smax.i64(i64 %calls, i64 %fewest)
+  %left = getelementptr i8, ptr %control, i64 {left}
+  store i64 %rest, ptr %left
   ret void
 }}"""
