@@ -1,7 +1,8 @@
 """Elementwise kernels that read along one axis and write along another: square blocks, turned.
 
 A block of n by n elements (n lanes in a register) is read as n vectors along one axis and turned,
-and what is made of it is computed and written as n vectors along the other.
+and what is made of it is computed and written as n vectors along the other. What is left over at
+the edges is done under masks, or element by element where the machine has none.
 """
 
 from __future__ import annotations
@@ -107,8 +108,12 @@ class Blocks:
     def _block(self, offsets: Offsets, j: Index, rows: int, columns: int) -> None:
         space, function, lanes = self.space, self.function, self.lanes
         here = space.advance(function, offsets, space.rank - 1, j)
-        if rows == columns == lanes and self._copies:
+        whole = rows == columns == lanes
+        if whole and self._copies:
             self._copy(here)
+            return
+        if not (whole or function.module.machine.masks):
+            self._edge(here, rows, columns)
             return
         turned = {x: self._turned(x, here, rows, columns) for x in self.turned}
         wide = Lanes(function, lanes)
@@ -119,13 +124,33 @@ class Blocks:
             at = space.advance(function, here, space.rank - 2, i)
             self.values.given = {x: self._row_of(x, home, i) for x, home in turned.items()}
             self.values.enter(space.rank - 1, Lanes(function), at)
-            self.values.enter(space.rank, wide, at)
-            made = [self.values.value(store.value, wide) for store in self.stores]
-            for value, store in zip(made, self.stores, strict=True):
-                target, steps = store.target, space.strides[store.target]
-                store_lanes(wide, value, target, at[steps], steps[-1])
+            self._store(wide, at)
 
         function.loop(0, rows, 1, row)
+
+    def _edge(self, offsets: Offsets, rows: int, columns: int) -> None:
+        """Emit the loops over a block that is not whole, element by element."""
+        function, space, one = self.function, self.space, Lanes(self.function)
+        self.values.given = {}
+
+        def row(i: Index, _: list[str]) -> None:
+            here = space.advance(function, offsets, space.rank - 2, i)
+            self.values.enter(space.rank - 1, one, here)
+
+            def element(j: Index, _: list[str]) -> None:
+                self._store(one, space.advance(function, here, space.rank - 1, j))
+
+            function.loop(0, columns, 1, element)
+
+        function.loop(0, rows, 1, row)
+
+    def _store(self, lanes: Lanes, at: Offsets) -> None:
+        """Evaluate and store what the kernel makes at some places of a row."""
+        self.values.enter(self.space.rank, lanes, at)
+        made = [self.values.value(store.value, lanes) for store in self.stores]
+        for value, store in zip(made, self.stores, strict=True):
+            target, steps = store.target, self.space.strides[store.target]
+            store_lanes(lanes, value, target, at[steps], steps[-1])
 
     @property
     def _copies(self) -> bool:

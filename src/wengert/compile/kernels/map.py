@@ -43,7 +43,7 @@ class Map(Kernel):
         space = self.space
         if space.empty:
             return
-        turned = self._turned(space) if function.module.machine.masks else None
+        turned = self._turned(space)
         if turned is not None:
             space.ending_with(turned.axis)
         inside = Evaluation(function, space, self.under.nodes, space.rank - 1)
