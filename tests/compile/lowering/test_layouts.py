@@ -7,13 +7,14 @@ import pytest
 
 from tests.compile.programs import F, results_of
 from wengert.compile.emit.arrays import Buffer, dense
-from wengert.compile.emit.llvm import machine
+from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels.product import Product
 from wengert.compile.lowering.layouts import arrange
 from wengert.compile.lowering.lower import Lowering, Program
 
 FLOAT32 = np.dtype(np.float32)
 ROWS, INNER, COLUMNS = 8, 40, 64  # too few rows for panels
+MACHINE = Machine(64, 32, True, True, avx512=True)
 
 
 @pytest.mark.parametrize("written", [False, True])
@@ -21,7 +22,7 @@ def test_what_is_written_is_copied_again(written):
     x = dense(Buffer(4 * ROWS * INNER, 0), (ROWS, INNER), FLOAT32)
     weights = dense(Buffer(4 * COLUMNS * INNER, 1), (COLUMNS, INNER), FLOAT32)
     program = Program(first_constant=4, inputs=(x, weights))
-    lowering = Lowering(program, (), machine(), "test")
+    lowering = Lowering(program, (), MACHINE, "test")
 
     def product():
         shape = ROWS, COLUMNS, INNER
@@ -45,7 +46,7 @@ def test_vectors_are_made_of_data_where_it_costs_the_same(parameter):
     program = Program(first_constant=4, inputs=inputs)
     shape = n, n, n
     left, right = inputs[0].with_axes(shape, (n, 0, 1)), inputs[1].with_axes(shape, (0, n, 1))
-    Lowering(program, (), machine(), "test").product(left, right, 2)
+    Lowering(program, (), MACHINE, "test").product(left, right, 2)
     arrange(program, {} if parameter is None else {0: parameter})
     (product,) = (k for k in program.kernels if isinstance(k, Product))
     rows = inputs[parameter or 0]
@@ -59,7 +60,7 @@ def test_rows_that_would_be_pages_apart_are_taken_along_another_axis():
     program = Program(first_constant=3, inputs=(x, weights))
     shape = n, n, 64, inner
     left, right = x.with_axes(shape, (far, 1, 0, n)), weights.with_axes(shape, (0, 0, 1, 64))
-    program.results = (Lowering(program, (), machine(), "test").product(left, right, 3),)
+    program.results = (Lowering(program, (), MACHINE, "test").product(left, right, 3),)
     arrange(program, {})
     (product,) = program.kernels
     assert isinstance(product, Product)

@@ -33,8 +33,8 @@ _UNEVEN = 512
 """Bytes: rows that are multiples of it apart compete for the same places of the cache."""
 
 
-_COPY = 0.5
-"""Cycles that copying an element takes."""
+_COPY = 8.0
+"""Cycles that copying as many elements as a vector holds takes."""
 
 _SCATTER = 2.0
 """Cycles that writing or reading an element takes whose neighbours are elsewhere."""
@@ -255,7 +255,9 @@ def _cost(kernel: Product, rows: int, columns: int, layouts: _Layouts) -> float:
     factor = kernel.y if kernel.x.strides[columns] == 0 else kernel.x
     if factor.strides[columns] != 1 and lengths[1] > 1:
         copy = _source(factor, columns, layouts)
-        total += _SCATTER * tiles * lengths[1] if copy is None else _COPY * copy.array.size
+        lanes = kernel.machine.lanes(factor.dtype)
+        scattered = _SCATTER * tiles * lengths[1]
+        total += scattered if copy is None else _COPY / lanes * copy.array.size
     for x in (*kernel.writes, *kernel.under.leaves):
         if not layouts.is_open(x) and x.strides[columns] not in {0, 1} and lengths[1] > 1:
             total += _SCATTER * x.size
