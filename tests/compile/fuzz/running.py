@@ -100,6 +100,7 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
             choose(panels, "CHUNK", 1, 16, 512)
             patch.setattr(product, "CHUNK", panels.CHUNK)
             choose(panels, "SUMS", 1 << 13, 1 << 16)
+            choose(panels, "PACKED", 1, 1 << 13, 1 << 16)
         if tree:  # other tiles may lead to other layouts, along which sums are taken
             known = machines(translate.machine())
             machine = known[int(rng.integers(len(known)))]

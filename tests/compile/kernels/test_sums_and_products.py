@@ -260,6 +260,7 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
         monkeypatch.setattr(panels, "WIDE_STRIP", strip)
         monkeypatch.setattr(panels, "CHUNK", chunk)
         monkeypatch.setattr(panels, "SUMS", 1 << 15)
+        monkeypatch.setattr(panels, "PACKED", chunk << 10)  # one row of tiles, some, or all
         monkeypatch.setattr(product, "CHUNK", chunk)
         found.append(shared_and_whole(graph, [x, y], monkeypatch))
     for other in found[1:]:

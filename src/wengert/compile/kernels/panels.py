@@ -3,7 +3,7 @@
 Rows of a matrix whose length is a multiple of a large power of two compete for the same places of
 the cache, and long columns do not fit into it. Panels (the terms of one part of the columns) do.
 Some panels are copied at once, so that each row of tiles is read from far away once for all of
-them; that row is copied, too, if its terms are far apart. This is the blocking of Goto and van de
+them; rows are copied, too, if their terms are far apart. This is the blocking of Goto and van de
 Geijn (ACM TOMS 34, 2008), with the roles of the factors exchanged.
 
 Where the terms of a panel are too many for the cache, sums are kept aside between blocks of terms,
@@ -12,7 +12,7 @@ so that the chain of each element is the same as without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from wengert.compile.emit.arrays import Buffer, Strided
@@ -34,6 +34,10 @@ WIDE_STRIP = 1 << 22
 """The same where rows of tiles are packed: to copy a row of tiles once more takes longer than to
 fetch panels from farther away."""
 
+PACKED = 1 << 16
+"""Bytes of the rows of tiles that are copied together: what they have of a term is read in one
+piece, of more than a line of the cache."""
+
 SUMS = 1 << 16
 """Most bytes of the sums that are kept aside."""
 
@@ -44,7 +48,7 @@ FEW = 16
 """The fewest rows for which a copy in panels is better than one of the whole factor."""
 
 TOGETHER = 16
-"""How many terms are copied to all panels before the next."""
+"""How many terms are copied to all panels, or rows of tiles, before the next."""
 
 CHUNK = 512
 """The fewest rows for which a chunk copies panels of its own, that others copy, too."""
@@ -116,7 +120,7 @@ def _terms(kernel: Product) -> int:
 
 
 class Layout:
-    """What is where in the memory that a chunk copies to: panels, sums, a row of tiles.
+    """What is where in the memory that a chunk copies to: panels, sums, rows of tiles.
 
     Attributes
     ----------
@@ -126,12 +130,14 @@ class Layout:
         The most rows of a tile, in whole vectors.
     terms : int
         The most terms of a panel.
-    panel, tile : int
-        The bytes of a panel, and of the sums of a tile.
+    panel, row, tile : int
+        The bytes of a panel, of a row of tiles, and of the sums of a tile.
     tiles : int
         The most rows of tiles whose sums are kept.
-    sums, row, size : int
-        Where the sums are, and the row of tiles; the bytes of all.
+    together : int
+        The most rows of tiles that are copied at once; 0: none is copied.
+    sums, rows, size : int
+        Where the sums are, and the rows of tiles; the bytes of all.
     """
 
     def __init__(self, kernel: Product) -> None:
@@ -140,12 +146,14 @@ class Layout:
         self.width, self.height = _width(kernel), _height(kernel)
         self.terms = _terms(kernel)
         self.panel = self.terms * self.width * itemsize
+        self.row = self.terms * self.height * itemsize
         self.tile = rows.most * self.width * itemsize
         self.tiles = min(rows.parts, SUMS // self.tile)
+        most = min(rows.parts, max(1, PACKED // self.row))
+        self.together = most if worth_packing(kernel) else 0
         self.sums = self.panel * kernel.strips.step
-        self.row = self.sums + (SUMS if self.terms < terms else 0)
-        packed = worth_packing(kernel)
-        self.size = self.row + (self.terms * self.height * itemsize if packed else 0)
+        self.rows = self.sums + (SUMS if self.terms < terms else 0)
+        self.size = self.rows + self.row * self.together
 
 
 class Panels:
@@ -221,7 +229,7 @@ class _Terms(NamedTuple):
 
 
 class Block:
-    """The factors for some of the terms of a region: in panels, and perhaps in a packed row."""
+    """The factors for some of the terms of a region: in panels, and perhaps in packed rows."""
 
     def __init__(self, panels: Panels, where: Region, terms: _Terms) -> None:
         self.kernel, self.function, self.layout = panels.kernel, panels.function, panels.layout
@@ -231,27 +239,31 @@ class Block:
         kernel, dtype = self.kernel, self.kernel.x.dtype
         shape, flat = (*kernel.shape, terms.number), (0,) * (len(kernel.shape) - 2)
         width, height = self.layout.width, self.layout.height
-        self.packs = worth_packing(kernel)
+        self.together = self.layout.together
+        self._entered: Index = 0
         x = kernel.x._replace(base=Buffer(0), shape=shape)
-        if self.packs:
+        if self.together:
             x = Strided(Buffer(0), dtype, shape, (*flat, 1, 0, height))
         y = Strided(Buffer(0), dtype, shape, (*flat, 0, 1, width))
         kept = Strided(Buffer(0), dtype, kernel.shape, (*flat, width, 1)) if terms.kept else None
         self.piece = Piece(x, y, kept, terms.ends)
 
     def copy_panels(self) -> None:
-        """Copy the terms of the second factor.
+        """Copy the terms of the second factor."""
+        self._in_pieces(self.kernel.y.strides[-2], self._copy_terms)
 
-        Where a term's columns are side by side, some terms are copied to all panels before the
-        next: memory is read in long pieces.
+    def _in_pieces(self, step: int, copy: Callable[[Index, int], None]) -> None:
+        """Emit ``copy(k, n)`` for the n terms from k on, until all are copied.
+
+        Where a term's elements are side by side, some terms are copied to all their places before
+        the next: memory is read in long pieces.
         """
-        number, block = self.terms.number, self.terms.number
-        if self.kernel.y.strides[-2] == 1:
-            block = min(block, TOGETHER)
+        number = self.terms.number
+        block = min(number, TOGETHER) if step == 1 else number
         whole = number // block * block
-        self.function.loop(0, whole, block, lambda k, _: self._copy_terms(k, block))
+        self.function.loop(0, whole, block, lambda k, _: copy(k, block))
         if whole < number:
-            self._copy_terms(whole, number - whole)
+            copy(whole, number - whole)
 
     def _copy_terms(self, k: Index, number: int) -> None:
         """Copy so many terms, from `k` on, to all panels."""
@@ -272,29 +284,41 @@ class Block:
                 *common(function, self.where.parts, (first, last), tiling.vectors), 1, turn
             )
 
-    def enter(self, at: At, rows: int) -> None:
-        """Copy the terms of a row of tiles if they are far apart."""
-        if not self.packs:
-            return
-        x = self.kernel.x
-        steps = x.strides[-1], x.strides[-3]
-        self._copy(
-            self._first(at),
-            steps,
-            self._at(self.layout.row),
-            (self.terms.number, rows),
-            self.layout.height,
-        )
+    def enter(self, at: At, end: Index, rows: int) -> None:
+        """Copy the terms of some rows of tiles, which are far apart."""
+        function, x, height = self.function, self.kernel.x, self.layout.height
+        steps, kind = (x.strides[-1], x.strides[-3]), scalar_type(x.dtype)
+        source = self._first(at)
+        self._entered = at.row
+
+        def copy(k: Index, number: int) -> None:
+            term, made = function.mul(k, steps[0]), function.mul(k, height)
+
+            def row(index: Index, _: list[str]) -> None:
+                down = function.mul(function.add(index, function.mul(at.row, -1)), rows * steps[1])
+                given = function.element(source, kind, function.add(term, down))
+                target = function.element(self._row(index), kind, made)
+                self._copy(given, steps, target, (number, rows), height)
+
+            function.loop(at.row, end, 1, row)
+
+        self._in_pieces(steps[1], copy)
 
     def addresses(self, at: At) -> Mapping[Strided, str]:
         """Return where a tile finds its terms, and the sums of earlier ones."""
-        row = self._at(self.layout.row) if self.packs else self._first(at)
+        row = self._row(at.row) if self.together else self._first(at)
         found = {self.piece.x: row, self.piece.y: self._panel(at.part)}
         if self.piece.sums is not None:
             number = self.function.add(at.row, self.function.mul(self.where.rows[0], -1))
             offset = self.function.mul(number, self.layout.tile)
             found[self.piece.sums] = self._at(self.function.add(offset, self.layout.sums))
         return found
+
+    def _row(self, index: Index) -> str:
+        """Return the address of a row of tiles among those that are copied."""
+        number = self.function.add(index, self.function.mul(self._entered, -1))
+        offset = self.function.mul(number, self.layout.row)
+        return self._at(self.function.add(offset, self.layout.rows))
 
     def _first(self, at: At) -> str:
         """Return the address of the first term of a row of tiles."""

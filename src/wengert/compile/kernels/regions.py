@@ -38,8 +38,12 @@ class Factors(Protocol):
     def piece(self) -> Piece:
         """The factors as tiles see them."""
 
-    def enter(self, at: At, rows: int) -> None:
-        """Emit what is to be done before a row of tiles, each of so many rows of elements."""
+    @property
+    def together(self) -> int:
+        """How many rows of tiles are readied at once; 0: nothing need be done before them."""
+
+    def enter(self, at: At, end: Index, rows: int) -> None:
+        """Emit what readies the rows of tiles from `at` to `end`, each of `rows` elements."""
 
     def addresses(self, at: At) -> Mapping[Strided, str]:
         """Return the addresses, at a tile, of what `piece` consists of."""
@@ -48,13 +52,15 @@ class Factors(Protocol):
 class Plain:
     """The factors where they are."""
 
+    together = 0
+
     def __init__(self, kernel: Product, function: Function) -> None:
         self._function = function
         x, y = (v._replace(base=Buffer(0)) for v in kernel.heart)
         self._known = {x: kernel.x, y: kernel.y}
         self.piece = Piece(x, y)
 
-    def enter(self, at: At, rows: int) -> None:
+    def enter(self, at: At, end: Index, rows: int) -> None:
         """Do nothing."""
 
     def addresses(self, at: At) -> Mapping[Strided, str]:
@@ -82,14 +88,22 @@ class Region(NamedTuple):
     def tiles(self, kernel: Product, function: Function, factors: Factors) -> None:
         """Emit the rows of tiles, one below the other."""
         rows = kernel.tiling.rows
+
+        def at(index: Index) -> At:
+            return At(index, 0, (*self.place, start(function, rows, index), 0))
+
         for first, last, count in rows.runs():
+            begin, end = common(function, self.rows, (first, last), rows)
 
             def row(index: Index, _: list[str], count: int = count) -> None:
-                at = At(index, 0, (*self.place, start(function, rows, index), 0))
-                factors.enter(at, count)
-                self._row(kernel, function, factors, at, count)
+                self._row(kernel, function, factors, at(index), count)
 
-            function.loop(*common(function, self.rows, (first, last), rows), 1, row)
+            def group(index: Index, _: list[str], count: int = count, end: Index = end) -> None:
+                stop = function.min(function.add(index, factors.together), end)
+                factors.enter(at(index), stop, count)
+                function.loop(index, stop, 1, lambda i, _: row(i, [], count))
+
+            function.loop(begin, end, factors.together or 1, group if factors.together else row)
 
     def _row(
         self, kernel: Product, function: Function, factors: Factors, at: At, rows: int
