@@ -212,6 +212,10 @@ class Kernels(Protocol):
         """Return the array, stored nowhere, whose every element is one number."""
         ...
 
+    def number(self, x: View) -> bool | float | None:
+        """Return the number that all elements of `x` are, if it is known and stored nowhere."""
+        ...
+
     def counter(self, shape: Sequence[int], axis: int) -> View:
         """Return the array of int64, stored nowhere, whose elements are their index on `axis`."""
         ...

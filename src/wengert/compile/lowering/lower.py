@@ -203,6 +203,10 @@ class Lowering:
         """Return the array, stored nowhere, whose every element is one number."""
         return arrays.immediate(value, dtype).broadcast(tuple(shape))
 
+    def number(self, x: Strided) -> Scalar | None:
+        """Return the number that all elements of `x` are, if it stands in the code."""
+        return x.base.value if isinstance(x.base, Immediate) else None
+
     def counter(self, shape: Sequence[int], axis: int) -> Strided:
         """Return the array of int64, stored nowhere, whose elements are their index on `axis`."""
         return arrays.counter(shape, axis)
