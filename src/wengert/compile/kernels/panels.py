@@ -59,6 +59,14 @@ PAGE = 4096
 FAR = 1 << 20
 """Bytes over which a factor must reach to be read from far away again and again."""
 
+NARROW = 4
+"""How many times fewer bytes of the second factor are far where vectors are shorter than a line of
+the cache: such processors have smaller caches, and tiles of fewer rows read that factor more
+often."""
+
+_LINE = 64
+"""Bytes of a line of the cache."""
+
 
 def worth_panels(kernel: Product) -> bool:
     """Tell whether the second factor of a product over one inner axis should be copied so.
@@ -68,7 +76,8 @@ def worth_panels(kernel: Product) -> bool:
     y, rows = kernel.y, kernel.shape[-2]
     if rows < FEW or not all(y.strides[:-3]):
         return False
-    return y.strides[-2] != 1 or (rows >= ROWS and _reach(kernel, y) >= FAR)
+    far = FAR if kernel.machine.vector_bytes >= _LINE else FAR // NARROW
+    return y.strides[-2] != 1 or (rows >= ROWS and _reach(kernel, y) >= far)
 
 
 def worth_packing(kernel: Product) -> bool:
