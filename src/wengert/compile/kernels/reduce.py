@@ -330,29 +330,47 @@ class _Emitter:
                 prefetch_line(self.function, element_address(self.function, x, place))
 
     def _row(self, offsets: Offsets) -> tuple[Lanes, State]:
-        """Emit the reduction of one row; return its lanes and the state in each."""
-        wide = Lanes(self.function, self._lanes_of_a_row)
-        first = self._first(wide)
+        """Emit the reduction of one row; return lanes and the state in each, of all or of some.
+
+        Lanes come in parts, each with statements of its own: what is read then is read in order.
+        """
+        count = max(1, self._lanes_of_a_row // WIDTH)
+        lanes = Lanes(self.function, self._lanes_of_a_row // count)
+        first = self._first(lanes)
         if not self.inner:
-            return wide, self._state(self._step(wide, [x.text for x in first]))
+            return lanes, self._state(self._step(lanes, [x.text for x in first]))
         self._ask_ahead(offsets)
-        length, depth = self.inner[-1], len(self.space.lengths) - 1
-        whole = length // wide.width * wide.width
+        size = len(first)
+
+        def turn(here: Offsets, index: Index, values: list[str], left: int) -> list[str]:
+            after = list(values)
+            for part in range(count):
+                some, used = lanes, left - part * lanes.width
+                if used <= 0:
+                    break
+                if used < lanes.width:
+                    some = masked(self.function, lanes.width, used, 0)
+                at = self.function.add(index, part * lanes.width)
+                place = self.space.advance(self.function, here, len(self.space.lengths) - 1, at)
+                self.terms.enter(len(self.space.lengths), some, place)
+                own = slice(part * size, (part + 1) * size)
+                after[own] = self._step(some, values[own])
+            return after
 
         def ends(here: Offsets, values: list[str]) -> list[str]:
-            def turn(some: Lanes, index: Index, state: list[str]) -> list[str]:
-                place = self.space.advance(self.function, here, depth, index)
-                self.terms.enter(depth + 1, some, place)
-                return self._step(some, state)
+            length, step = self.inner[-1], count * lanes.width
+            whole = length // step * step
+            carried = [(kind, v) for (kind, _), v in zip(given, values, strict=True)]
+            sums = self.function.loop(0, whole, step, lambda i, v: turn(here, i, v, step), carried)
+            return turn(here, whole, sums, length - whole)
 
-            carried = self._carried(wide, self._state(values))
-            sums = self.function.loop(0, whole, wide.width, lambda i, v: turn(wide, i, v), carried)
-            if whole == length:
-                return sums
-            return turn(masked(self.function, wide.width, length, whole), whole, sums)
-
-        values = self._around(self.rank, offsets, self._carried(wide, first), ends)
-        return wide, self._state(values)
+        given = self._carried(lanes, first) * count
+        values = self._around(self.rank, offsets, given, ends)
+        parts = [self._state(values[i : i + size]) for i in range(0, len(values), size)]
+        while len(parts) > 1:
+            halves = zip(parts[: len(parts) // 2], parts[len(parts) // 2 :], strict=True)
+            parts = [tuple(self.kernel.combine(lanes, x, y)) for x, y in halves]
+        return lanes, parts[0]
 
     def _first(self, lanes: Lanes) -> State:
         return tuple(self.kernel.identity(lanes))
