@@ -24,6 +24,11 @@ MANY = 64
 """Terms during which there is time to fetch what the results go to."""
 
 
+SMALL, LEAST = 12, 8
+"""The most vectors of a small tile, and the fewest terms of which it adds two in a turn: who shares
+a processor with another program has half of its instructions, too few to spend on counting."""
+
+
 class Piece(NamedTuple):
     """Some of the terms of a sum of products, all unless it is cut into blocks of terms.
 
@@ -106,6 +111,7 @@ class Tile:
         """Add all terms along the inner axes from number `axis` on."""
         if axis == len(self.x.shape):
             return self._term(at_x, at_y, sums)
+        length, loop = self.x.shape[axis], self.function.loop
 
         def turn(k: Index, sums: list[str]) -> list[str]:
             function, places = self.function, (at_x, at_y)
@@ -115,8 +121,16 @@ class Tile:
             )
             return self._sum(axis + 1, x, y, sums)
 
+        def turns(k: Index, sums: list[str]) -> list[str]:
+            return turn(self.function.add(k, 1), turn(k, sums))
+
         carried = [(self.kind, value) for value in sums]
-        return self.function.loop(0, self.x.shape[axis], 1, turn, carried)
+        innermost = axis == len(self.x.shape) - 1
+        if not innermost or len(self.places) > SMALL or length < LEAST:
+            return loop(0, length, 1, turn, carried)
+        even = length // 2 * 2
+        sums = loop(0, even, 2, turns, carried)
+        return turn(even, sums) if even < length else sums
 
     def _term(self, at_x: Index, at_y: Index, sums: list[str]) -> list[str]:
         """Add one term to each element of the tile."""
