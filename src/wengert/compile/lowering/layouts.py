@@ -33,6 +33,9 @@ _UNEVEN = 512
 """Bytes: rows that are multiples of it apart compete for the same places of the cache."""
 
 
+_NEAREST = 1 << 14
+"""Bytes that are in the nearest cache as a whole."""
+
 _COPY = 8.0
 """Cycles that copying as many elements as a vector holds takes."""
 
@@ -195,7 +198,7 @@ def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
         step *= target.shape[i]
         if place == 0 and padded and target.size > target.shape[i]:
             step = -(-step * size // _LINE) * _LINE // size
-            if step * size % _UNEVEN == 0:
+            if step * size % _UNEVEN == 0 and target.size * size > _NEAREST:
                 step += _LINE // size
     return target.with_axes(target.shape, strides)
 

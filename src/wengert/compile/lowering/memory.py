@@ -201,7 +201,10 @@ def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None
 
 
 def _assign_offsets(program: Program) -> int:
-    """Place the buffers of the arena, greatest first, each at the lowest offset that is free."""
+    """Place the buffers of the arena, greatest first, each at the lowest offset that is free.
+
+    Those that are less than a line of the cache share lines, but none is in two.
+    """
     table = lifetimes(program.kernels, times=_times(program.phases))
     waiting = [b for b in table if b.place == "arena" and b.nbytes]
     waiting.sort(key=lambda b: (-b.nbytes, table[b].first))
@@ -209,6 +212,7 @@ def _assign_offsets(program: Program) -> int:
     total = 0
     for buffer in waiting:
         life = table[buffer]
+        align = min(ALIGNMENT, 1 << (buffer.nbytes - 1).bit_length())
         offset = 0
         for other in placed:
             seen = table[other]
@@ -216,11 +220,11 @@ def _assign_offsets(program: Program) -> int:
                 continue
             if offset + buffer.nbytes <= other.offset:
                 break
-            offset = max(offset, _aligned(other.offset + other.nbytes))
+            offset = max(offset, _aligned(other.offset + other.nbytes, align))
         buffer.offset = offset
-        total = max(total, offset + _aligned(buffer.nbytes))
+        total = max(total, offset + buffer.nbytes)
         insort(placed, buffer, key=lambda b: b.offset)
-    return total
+    return _aligned(total, ALIGNMENT)
 
 
 def _times(phases: Sequence[Phase]) -> list[int]:
@@ -235,5 +239,5 @@ def _times(phases: Sequence[Phase]) -> list[int]:
     return times
 
 
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+def _aligned(nbytes: int, align: int) -> int:
+    return -(-nbytes // align) * align
