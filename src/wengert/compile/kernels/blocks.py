@@ -23,6 +23,13 @@ from wengert.compile.kernels.nest import Evaluation, Offsets, Space, masked
 from wengert.compile.kernels.turn import turning
 from wengert.graph.dtypes import DType
 
+SIDE = 64
+"""Rows and columns of the square whose blocks are turned one after the other: what is read of a row
+is then several lines of the cache, and few pages of memory are in use at a time."""
+
+TOGETHER = 4
+"""Rows of a whole block that are computed in one turn of the loop."""
+
 LEAST = 8
 """The shortest axes for which blocks are worth it."""
 
@@ -86,24 +93,56 @@ class Blocks:
             rest: Index = start + (stop - start) // lanes * lanes
         else:
             rest = self.function.value(f"and i64 {stop}, {-lanes}")
-        self.function.loop(start, rest, lanes, lambda i, _: self._row(offsets, i, lanes))
+        self._whole_blocks(offsets, (start, rest))
         left = length % lanes
         if not left:
             return
         if isinstance(stop, int):
-            self._row(offsets, length - left, left)
+            self._last_rows(offsets, left)
             return
         ends = self.function.value(f"icmp eq i64 {stop}, {length}")
-        self.function.when(ends, lambda: self._row(offsets, length - left, left))
+        self.function.when(ends, lambda: self._last_rows(offsets, left))
 
-    def _row(self, offsets: Offsets, i: Index, rows: int) -> None:
-        """Emit the blocks of some rows."""
-        here = self.space.advance(self.function, offsets, self.space.rank - 2, i)
+    def _whole_blocks(self, offsets: Offsets, rows: tuple[Index, Index]) -> None:
+        """Emit the blocks of whole rows, those near each other together, then the last columns."""
+        function, lanes, length = self.function, self.lanes, self.space.lengths[-1]
+        (start, stop), whole = rows, length // lanes * lanes
+
+        def around(top: Index, left: Index) -> None:
+            bottom = function.min(function.add(top, SIDE), stop)
+            right = function.min(function.add(left, SIDE), whole)
+
+            def row(i: Index, _: list[str]) -> None:
+                here = self._at_row(offsets, i)
+                function.loop(left, right, lanes, lambda j, _: self._block(here, j, lanes, lanes))
+
+            function.loop(top, bottom, lanes, row)
+
+        function.loop(
+            start,
+            stop,
+            SIDE,
+            lambda top, _: function.loop(0, whole, SIDE, lambda left, _: around(top, left)),
+        )
+        if whole < length:
+            last = length - whole
+            function.loop(
+                start,
+                stop,
+                lanes,
+                lambda i, _: self._block(self._at_row(offsets, i), whole, lanes, last),
+            )
+
+    def _last_rows(self, offsets: Offsets, rows: int) -> None:
+        """Emit the blocks of the last rows, fewer than a block has."""
         length, lanes = self.space.lengths[-1], self.lanes
-        whole = length // lanes * lanes
+        here, whole = self._at_row(offsets, self.space.lengths[-2] - rows), length // lanes * lanes
         self.function.loop(0, whole, lanes, lambda j, _: self._block(here, j, rows, lanes))
         if whole < length:
             self._block(here, whole, rows, length - whole)
+
+    def _at_row(self, offsets: Offsets, i: Index) -> Offsets:
+        return self.space.advance(self.function, offsets, self.space.rank - 2, i)
 
     def _block(self, offsets: Offsets, j: Index, rows: int, columns: int) -> None:
         space, function, lanes = self.space, self.function, self.lanes
@@ -126,7 +165,13 @@ class Blocks:
             self.values.enter(space.rank - 1, Lanes(function), at)
             self._store(wide, at)
 
-        function.loop(0, rows, 1, row)
+        together = min(TOGETHER, lanes) if whole else 1
+
+        def several(i: Index, _: list[str]) -> None:
+            for k in range(together):
+                row(function.add(i, k), [])
+
+        function.loop(0, rows, together, several)
 
     def _edge(self, offsets: Offsets, rows: int, columns: int) -> None:
         """Emit the loops over a block that is not whole, element by element."""
