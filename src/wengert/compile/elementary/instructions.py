@@ -120,10 +120,7 @@ def _by_registers(e: Lanes, xs: tuple[Lane, ...], dtype: DType, call: Callable[.
         kind = vector(scalar_type(dtype), lanes)
         pairs = zip(parts[::2], parts[1::2], strict=True)
         lanes *= 2
-        places = _places(range(lanes))
-        parts = [
-            e.function.value(f"shufflevector {kind} {x}, {kind} {y}, {places}") for x, y in pairs
-        ]
+        parts = [e.function.shuffle(kind, x, y, range(lanes)) for x, y in pairs]
     return Lane(parts[0], dtype)
 
 
@@ -133,12 +130,5 @@ def _widened(e: Lanes, x: Lane, lanes: int) -> str:
     if e.width == 1:
         wide = vector(kind, lanes)
         return e.function.value(f"insertelement {wide} poison, {kind} {x.text}, i64 0")
-    narrow = vector(kind, e.width)
-    places = _places(range(e.width), lanes - e.width)
-    return e.function.value(f"shufflevector {narrow} {x.text}, {narrow} poison, {places}")
-
-
-def _places(lanes: range, free: int = 0) -> str:
-    """Return the mask of a shuffle that takes `lanes`, and leaves `free` more undefined."""
-    listed = [*(f"i32 {lane}" for lane in lanes), *["i32 poison"] * free]
-    return f"<{len(listed)} x i32> <{', '.join(listed)}>"
+    places = [*range(e.width), *[None] * (lanes - e.width)]
+    return e.function.shuffle(vector(kind, e.width), x.text, "poison", places)

@@ -88,11 +88,10 @@ class Lanes:
 
     def some(self, x: Lane, first: int, count: int) -> Lane:
         """Return `count` neighbouring lanes of `x`, as a value of so many lanes."""
-        kind, places = self._type(x.dtype), ", ".join(f"i32 {first + i}" for i in range(count))
         if count == 1:
             return Lane(self.lane(x, first), x.dtype)
-        shuffle = f"shufflevector {kind} {x.text}, {kind} poison, <{count} x i32> <{places}>"
-        return self._emit(shuffle, x.dtype)
+        places = range(first, first + count)
+        return Lane(self.function.shuffle(self._type(x.dtype), x.text, "poison", places), x.dtype)
 
     def gather(self, scalars: list[str], dtype: DType) -> Lane:
         """Return a value whose lanes are `scalars`."""

@@ -210,6 +210,11 @@ class Function:
         smax = self.module.declare("llvm.smax.i64", "i64", ("i64", "i64"))
         return self.value(f"call i64 {smax}(i64 {x}, i64 {y})")
 
+    def shuffle(self, kind: str, x: str, y: str, places: Sequence[int | None]) -> str:
+        """Return elements of two vectors of one type, numbered through; None: any."""
+        listed = ", ".join(f"i32 {'poison' if place is None else place}" for place in places)
+        return self.value(f"shufflevector {kind} {x}, {kind} {y}, <{len(places)} x i32> <{listed}>")
+
     def element(self, pointer: str, kind: str, index: str | int) -> str:
         """Return the address of an element of type `kind`."""
         if index == 0:

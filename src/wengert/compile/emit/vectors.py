@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from wengert.compile.emit.access import (
     element_address,
     from_memory,
@@ -14,7 +12,6 @@ from wengert.compile.emit.access import (
 )
 from wengert.compile.emit.arrays import Buffer, Counter, Strided
 from wengert.compile.emit.expression import Lane, Lanes
-from wengert.compile.emit.ir import Function
 from wengert.compile.emit.types import lanes_name, literal, memory_type, vector
 from wengert.graph.dtypes import INT64
 
@@ -47,7 +44,7 @@ def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> 
     if _are_near(lanes, array, stride):
         apart = _apart(lanes, stride)
         kind, places = vector(memory_type(dtype), apart.width), range(0, apart.width, stride)
-        return Lane(_moved(function, _load(apart, array, offset), kind, places), dtype)
+        return Lane(function.shuffle(kind, _load(apart, array, offset), "poison", places), dtype)
     used = width if lanes.used is None else lanes.used
     start, kind = element_address(function, array, offset), memory_type(dtype)
     scalars = [
@@ -69,14 +66,6 @@ def _apart(lanes: Lanes, stride: int) -> Lanes:
     tests = (i % stride == 0 and i < used * stride for i in range(width))
     mask = f"<{', '.join(f'i1 {str(test).lower()}' for test in tests)}>"
     return Lanes(lanes.function, width, mask)
-
-
-def _moved(function: Function, text: str, kind: str, places: Sequence[int | None]) -> str:
-    """Return a vector of elements of another, by their places; None: of no matter what."""
-    listed = ", ".join(f"i32 {'poison' if place is None else place}" for place in places)
-    return function.value(
-        f"shufflevector {kind} {text}, {kind} poison, <{len(places)} x i32> <{listed}>"
-    )
 
 
 def _load(lanes: Lanes, array: Strided, offset: str | int) -> str:
@@ -104,7 +93,7 @@ def store_lanes(lanes: Lanes, value: Lane, array: Strided, offset: str | int, st
     if width > 1 and lanes.used != 1 and _are_near(lanes, array, stride):
         apart, kind = _apart(lanes, stride), vector(memory_type(dtype), width)
         places = [None if i % stride else i // stride for i in range(apart.width)]
-        wide = Lane(_moved(function, value.text, kind, places), dtype)
+        wide = Lane(function.shuffle(kind, value.text, "poison", places), dtype)
         store_lanes(apart, wide, array, offset, 1)
         return
     address = element_address(function, array, offset)

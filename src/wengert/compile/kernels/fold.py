@@ -58,8 +58,4 @@ def _combined(
 def _chosen(wide: Lanes, x: Lane, y: Lane, places: Sequence[int]) -> Lane:
     """Return a vector of lanes of two, numbered through."""
     kind = vector(scalar_type(x.dtype), wide.width)
-    picks = ", ".join(f"i32 {place}" for place in places)
-    text = wide.function.value(
-        f"shufflevector {kind} {x.text}, {kind} {y.text}, <{wide.width} x i32> <{picks}>"
-    )
-    return Lane(text, x.dtype)
+    return Lane(wide.function.shuffle(kind, x.text, y.text, places), x.dtype)

@@ -113,11 +113,8 @@ class _Turn:
         while len(pieces) > 1:
             kind = vector(memory_type(self.source.dtype), width)
             width *= 2
-            places = ", ".join(f"i32 {place}" for place in range(width))
             pieces = [
-                self.function.value(
-                    f"shufflevector {kind} {one}, {kind} {other}, <{width} x i32> <{places}>"
-                )
+                self.function.shuffle(kind, one, other, range(width))
                 for one, other in zip(pieces[::2], pieces[1::2], strict=True)
             ]
         return pieces[0]
@@ -129,12 +126,10 @@ class _Turn:
             if i & apart:
                 continue
             for place, shift in ((i, 0), (i + apart, distance)):
-                picks = ", ".join(
-                    f"i32 {(self.lanes + k - distance if k & distance else k) + shift}"
+                picks = [
+                    (self.lanes + k - distance if k & distance else k) + shift
                     for k in range(self.lanes)
-                )
-                after[place] = self.function.value(
-                    f"shufflevector {self.kind} {rows[i]}, {self.kind} {rows[i + apart]}, "
-                    f"<{self.lanes} x i32> <{picks}>"
-                )
+                ]
+                pair = rows[i], rows[i + apart]
+                after[place] = self.function.shuffle(self.kind, *pair, picks)
         return after
