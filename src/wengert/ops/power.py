@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import cache, partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,13 @@ _NEGATIVE = "pow: integers to a negative power are not integers; cast the base t
 def _evaluate_pow(x: Array, y: Array) -> Any:
     if x.dtype.kind != "f" and np.any(y < 0):
         raise DTypeError(_NEGATIVE)
-    return np.power(x, y)
+    z = np.power(x, y)
+    root = y == 0.5  # noqa: PLR2004
+    if not np.any(root):
+        return z
+    # NumPy takes square roots where one exponent is for many: they are no powers at -0 and -inf.
+    z = np.where(root & (x == 0), z.dtype.type(0), z)
+    return np.where(root & (x == -np.inf), z.dtype.type(np.inf), z)
 
 
 def _pow_samples(rng: np.random.Generator, dtype: DType) -> Iterable[Sample]:
@@ -80,18 +86,18 @@ _LARGEST = 32
 matter."""
 
 
-@cache
+@lru_cache(maxsize=256)
 def _known(exponent: float, dtype: DType) -> Callable[[Expressions, Scalar], Scalar] | None:
     """Return what makes a power of one exponent by multiplying, or by a square root, if it can.
 
-    Products of up to three factors are within 1.5 units of the exact power, of four within 3;
-    longer ones and reciprocals of float32 are made in float64, and rounded.
+    Products of up to three factors, and reciprocals of roots, are within 1.5 units of the exact
+    power; longer products and their reciprocals are made in float64, and rounded to float32.
     """
     if exponent in _ROOTS:
         return _ROOTS[exponent]
     if dtype.kind != "f":
         return partial(_product, int(exponent)) if exponent >= 0 else None
-    if exponent == -1 or exponent in range(5 if dtype == FLOAT64 else 4):
+    if exponent in {-1, 0, 1, 2, 3}:
         return partial(_product, int(exponent))
     whole = float(exponent).is_integer() and abs(exponent) <= _LARGEST
     return partial(_wide_product, int(exponent)) if whole and dtype == FLOAT32 else None
@@ -114,18 +120,16 @@ def _wide_product(exponent: int, e: Expressions, x: Scalar) -> Scalar:
 
 
 def _root(e: Expressions, x: Scalar) -> Scalar:
-    """Return the square root; as in NumPy, also where that is no power: at -0 and -inf."""
-    return e.sqrt(x)
+    """Return the square root, but like other powers 0 at -0 and infinite at -inf."""
+    root = e.sqrt(e.add(x, 0.0))
+    return e.where(e.compare("==", x, -math.inf), math.inf, root)
 
 
-def _root_below_one(e: Expressions, x: Scalar) -> Scalar:
-    """Return the reciprocal of the square root; like other powers, infinite at -0, 0 at -inf."""
-    positive_zero = e.add(x, 0.0)
-    root = e.where(e.compare("==", x, -math.inf), math.inf, e.sqrt(positive_zero))
-    return e.div(1.0, root)
+def _reciprocal_root(e: Expressions, x: Scalar) -> Scalar:
+    return e.div(1.0, _root(e, x))
 
 
-_ROOTS = {0.5: _root, -0.5: _root_below_one}
+_ROOTS = {0.5: _root, -0.5: _reciprocal_root}
 
 
 def _check_exponents(kernels: Kernels, x: View, y: View) -> None:

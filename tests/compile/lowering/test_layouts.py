@@ -9,12 +9,13 @@ from tests.compile.programs import F, results_of
 from wengert.compile.emit.arrays import Buffer, dense
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels.product import Product
-from wengert.compile.lowering.layouts import arrange
+from wengert.compile.lowering.layouts import arrange, laid_out
 from wengert.compile.lowering.lower import Lowering, Program
 
 FLOAT32 = np.dtype(np.float32)
 ROWS, INNER, COLUMNS = 8, 40, 64  # too few rows for panels
-MACHINE = Machine(64, 32, True, True, avx512=True)
+MACHINE = Machine(vector_bytes=64, registers=32, fma=True, masks=True, avx512=True)
+SHORT = Machine(vector_bytes=32, registers=16, fma=True, masks=False)
 
 
 @pytest.mark.parametrize("written", [False, True])
@@ -37,6 +38,26 @@ def test_what_is_written_is_copied_again(written):
     one, other = (k for k in program.kernels if isinstance(k, Product))
     assert "copy" in {label for k in program.kernels for label in k.labels}
     assert (one.y.buffer is not other.y.buffer) == written
+
+
+def test_short_vectors_make_copies_dearer():
+    x = dense(Buffer(4 * ROWS * INNER, 0), (ROWS, INNER), FLOAT32)
+    weights = dense(Buffer(4 * COLUMNS * INNER, 1), (COLUMNS, INNER), FLOAT32)
+    shape = ROWS, COLUMNS, INNER
+    copied = []
+    for machine in (MACHINE, SHORT):
+        program = Program(first_constant=4, inputs=(x, weights))
+        left, right = x.with_axes(shape, (INNER, 0, 1)), weights.with_axes(shape, (0, INNER, 1))
+        program.results = (Lowering(program, (), machine, "test").product(left, right, 2),)
+        arrange(program, {})
+        copied.append("copy" in {label for k in program.kernels for label in k.labels})
+    assert copied == [True, False]
+
+
+@pytest.mark.parametrize(("rows", "pitch"), [(32, 128), (33, 144)])
+def test_rows_are_spread_over_the_cache_only_if_they_do_not_fit_into_it(rows, pitch):
+    x = dense(Buffer(4 * rows * 128), (rows, 128), FLOAT32)
+    assert laid_out(x, 1, True).strides == (pitch, 1)
 
 
 @pytest.mark.parametrize("parameter", [0, 1, None])

@@ -372,15 +372,15 @@ def test_helpers_must_be_worth_it(decide, spent, chosen):
 def test_a_choice_is_changed_only_if_two_trials_say_so(decide):
     end, control = decide
     quick, slow = (1000, 500), (500, 1000)
-    assert end(*quick) == 2
-    assert end(*quick) == 2
-    assert end(*slow) == 2
-    assert end(*quick) == 2
-    assert end(*slow) == 2
-    assert end(*slow) == 0
-    assert end(*slow) == 0
+    found = [quick, slow, quick, slow, slow, quick, slow, quick, quick]
+    assert [end(*spent) for spent in found] == [2, 2, 2, 2, 0, 0, 0, 0, 2]
     control[layout.MOST // 8] = 0
     assert [end(*quick), end(*quick)] == [0, 0]
+
+
+def test_the_first_trials_decide_whatever_they_say(decide):
+    end, _ = decide
+    assert [end(*spent) for spent in [(500, 1000), (1000, 500), (1000, 500)]] == [0, 0, 2]
 
 
 def test_trials_come_soon_after_a_doubt_and_later_while_they_agree(decide):
@@ -390,8 +390,8 @@ def test_trials_come_soon_after_a_doubt_and_later_while_they_agree(decide):
         end(*spent)
         pauses.append(int(control[layout.PAUSE // 8]))
         calls.append(int(control[layout.LEFT // 8]))
-    longer = [tuning.SOON * 4**n for n in range(4)]
-    assert pauses == [*longer, tuning.AGAIN, tuning.AGAIN, tuning.SOON]
+    longer = [tuning.SOON * 4**n for n in range(1, 4)]
+    assert pauses == [*longer, *[tuning.AGAIN] * 3, tuning.SOON]
     timed = tuning.TRIALS // 4
     assert calls == [pause * timed // 501 for pause in pauses]
     end(1 << 50, 1 << 50)

@@ -2,7 +2,7 @@
 
 A block of n by n elements (n lanes in a register) is read as n vectors along one axis and turned,
 and what is made of it is computed and written as n vectors along the other. What is left over at
-the edges is done under masks, or element by element where the machine has none.
+the edges is done under masks, or as it would be without blocks where the machine has none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wengert.compile.emit.machine import Machine
 from wengert.compile.emit.types import memory_type, vector
 from wengert.compile.emit.vectors import WIDTH, store_lanes
 from wengert.compile.kernels.kernel import Index, Store
-from wengert.compile.kernels.nest import Evaluation, Offsets, Space, masked
+from wengert.compile.kernels.nest import Evaluation, Offsets, Space, along, masked
 from wengert.compile.kernels.turn import turning
 from wengert.graph.dtypes import DType
 
@@ -174,18 +174,18 @@ class Blocks:
         function.loop(0, rows, together, several)
 
     def _edge(self, offsets: Offsets, rows: int, columns: int) -> None:
-        """Emit the loops over a block that is not whole, element by element."""
-        function, space, one = self.function, self.space, Lanes(self.function)
+        """Emit the loops over a block that is not whole: nothing is turned."""
+        function, space = self.function, self.space
         self.values.given = {}
 
         def row(i: Index, _: list[str]) -> None:
             here = space.advance(function, offsets, space.rank - 2, i)
-            self.values.enter(space.rank - 1, one, here)
+            self.values.enter(space.rank - 1, Lanes(function), here)
 
-            def element(j: Index, _: list[str]) -> None:
-                self._store(one, space.advance(function, here, space.rank - 1, j))
+            def store(lanes: Lanes, j: Index) -> None:
+                self._store(lanes, space.advance(function, here, space.rank - 1, j))
 
-            function.loop(0, columns, 1, element)
+            along(function, (0, columns), self.lanes, store)
 
         function.loop(0, rows, 1, row)
 

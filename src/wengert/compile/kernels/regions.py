@@ -22,12 +22,15 @@ class At(NamedTuple):
     ----------
     row, part : index
         The number of its row of tiles, and of its part of the columns.
+    entered : index
+        The number of the first of the rows of tiles that were readied together with its own.
     place : tuple of index
         The place of its first element in the space.
     """
 
     row: Index
     part: Index
+    entered: Index
     place: tuple[Index, ...]
 
 
@@ -89,19 +92,23 @@ class Region(NamedTuple):
         """Emit the rows of tiles, one below the other."""
         rows = kernel.tiling.rows
 
-        def at(index: Index) -> At:
-            return At(index, 0, (*self.place, start(function, rows, index), 0))
+        def at(index: Index, entered: Index) -> At:
+            return At(index, 0, entered, (*self.place, start(function, rows, index), 0))
 
         for first, last, count in rows.runs():
             begin, end = common(function, self.rows, (first, last), rows)
 
             def row(index: Index, _: list[str], count: int = count) -> None:
-                self._row(kernel, function, factors, at(index), count)
+                self._row(kernel, function, factors, at(index, index), count)
 
             def group(index: Index, _: list[str], count: int = count, end: Index = end) -> None:
                 stop = function.min(function.add(index, factors.together), end)
-                factors.enter(at(index), stop, count)
-                function.loop(index, stop, 1, lambda i, _: row(i, [], count))
+                factors.enter(at(index, index), stop, count)
+
+                def within(i: Index, _: list[str]) -> None:
+                    self._row(kernel, function, factors, at(i, index), count)
+
+                function.loop(index, stop, 1, within)
 
             function.loop(begin, end, factors.together or 1, group if factors.together else row)
 
@@ -115,7 +122,7 @@ class Region(NamedTuple):
 
             def turn(part: Index, _: list[str], tile: Tile = tile) -> None:
                 left = function.mul(start(function, tiling.vectors, part), tiling.lanes)
-                here = At(at.row, part, (*at.place[:-1], left))
+                here = at._replace(part=part, place=(*at.place[:-1], left))
                 tile.call(function, here.place, factors.addresses(here))
 
             function.loop(*common(function, self.parts, (first, last), tiling.vectors), 1, turn)

@@ -24,9 +24,12 @@ MANY = 64
 """Terms during which there is time to fetch what the results go to."""
 
 
-SMALL, LEAST = 12, 8
-"""The most vectors of a small tile, and the fewest terms of which it adds two in a turn: who shares
-a processor with another program has half of its instructions, too few to spend on counting."""
+PAIRING = 12
+"""The most vectors of a tile that adds two terms in a turn: who shares a processor with another
+program has half of its instructions, too few to spend on counting."""
+
+PAIRED = 8
+"""The fewest terms that are added so."""
 
 
 class Piece(NamedTuple):
@@ -126,7 +129,7 @@ class Tile:
 
         carried = [(self.kind, value) for value in sums]
         innermost = axis == len(self.x.shape) - 1
-        if not innermost or len(self.places) > SMALL or length < LEAST:
+        if not innermost or len(self.places) > PAIRING or length < PAIRED:
             return loop(0, length, 1, turn, carried)
         even = length // 2 * 2
         sums = loop(0, even, 2, turns, carried)

@@ -82,8 +82,7 @@ def tile(
     No tile has more than `most_rows` rows.
 
     A tile of r rows and v vectors takes, for each term, r v multiply-adds and r + v loads. A
-    processor does two multiply-adds in a cycle and hardly two loads; a multiply-add lasts four, and
-    a tile of eight has nothing else to do when one is late.
+    processor does two multiply-adds in a cycle and hardly two loads; a multiply-add lasts four.
     """
     lanes = machine.lanes(dtype)
     vectors = max(1, -(-columns // lanes))
@@ -104,6 +103,9 @@ def tile(
 
 _MOST_VECTORS = 4
 _LATENCY, _LOAD = 4.25, 0.55
+"""Cycles that a multiply-add lasts, and that a load takes. Eight multiply-adds take exactly four:
+the quarter lets such tiles lose against larger ones, which have work left when one is late."""
+
 _OVERHEAD = 0.25
 _CODE, _SMALL_CODE = 0.01, 0.03
 """What a second shape of tile costs, and where the result is small: it must be compiled."""

@@ -32,7 +32,6 @@ _LINE = 64
 _UNEVEN = 512
 """Bytes: rows that are multiples of it apart compete for the same places of the cache."""
 
-
 _NEAREST = 1 << 14
 """Bytes that are in the nearest cache as a whole."""
 
@@ -174,7 +173,7 @@ class _Layouts:
         found = self._open.pop(target.buffer, None)
         if found is None or axis < 0 or target.size == 0:
             return
-        moved = _laid_out(target, axis, padded)
+        moved = laid_out(target, axis, padded)
         known: dict[Strided, Strided] = {}
         for x in found.views:
             through = reindex(x, target)
@@ -188,7 +187,7 @@ class _Layouts:
             kernel.see(known)
 
 
-def _laid_out(target: Strided, axis: int, padded: bool) -> Strided:
+def laid_out(target: Strided, axis: int, padded: bool) -> Strided:
     """Return `target` with strides that have `axis` last."""
     order = sorted(range(len(target.shape)), key=lambda i: (i != axis, abs(target.strides[i])))
     strides = [0] * len(order)
@@ -295,7 +294,7 @@ def _packed(kernel: Product, layouts: _Layouts, copies: _Copies) -> Iterable[Ker
     key = found.array, found.axis
     known = copies.setdefault(found.array.buffer, {})
     if key not in known:
-        target = _laid_out(dense(Buffer(0), found.array.shape, y.dtype), found.axis, True)
+        target = laid_out(dense(Buffer(0), found.array.shape, y.dtype), found.axis, True)
         assert target.buffer is not None
         target.buffer.nbytes = _extent(target) * target.dtype.itemsize
         known[key] = target

@@ -203,7 +203,7 @@ def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None
 def _assign_offsets(program: Program) -> int:
     """Place the buffers of the arena, greatest first, each at the lowest offset that is free.
 
-    Those that are less than a line of the cache share lines, but none is in two.
+    Those that are less than a line of the cache share lines with each other; none is in two.
     """
     table = lifetimes(program.kernels, times=_times(program.phases))
     waiting = [b for b in table if b.place == "arena" and b.nbytes]
@@ -212,7 +212,7 @@ def _assign_offsets(program: Program) -> int:
     total = 0
     for buffer in waiting:
         life = table[buffer]
-        align = min(ALIGNMENT, 1 << (buffer.nbytes - 1).bit_length())
+        align = _alignment(buffer.nbytes)
         offset = 0
         for other in placed:
             seen = table[other]
@@ -220,7 +220,8 @@ def _assign_offsets(program: Program) -> int:
                 continue
             if offset + buffer.nbytes <= other.offset:
                 break
-            offset = max(offset, _aligned(other.offset + other.nbytes, align))
+            end = _aligned(other.offset + other.nbytes, _alignment(other.nbytes))
+            offset = max(offset, _aligned(end, align))
         buffer.offset = offset
         total = max(total, offset + buffer.nbytes)
         insort(placed, buffer, key=lambda b: b.offset)
@@ -237,6 +238,10 @@ def _times(phases: Sequence[Phase]) -> list[int]:
         times += range(now, now + count) if alone else [now] * count
         now += count
     return times
+
+
+def _alignment(nbytes: int) -> int:
+    return min(ALIGNMENT, 1 << (nbytes - 1).bit_length())
 
 
 def _aligned(nbytes: int, align: int) -> int:

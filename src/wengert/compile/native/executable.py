@@ -257,9 +257,8 @@ class Executable:
 
     def limit(self, helpers: int) -> None:
         """Do with so many helpers at most from now on."""
-        most = self._control[layout.MOST // 8 :]
-        most[0] = min(int(most[0]), helpers)
-        self._wanted[0] = min(int(self._wanted[0]), helpers)
+        for word in (layout.MOST, layout.CHOSEN, layout.WANTED):
+            self._control[word // 8] = min(int(self._control[word // 8]), helpers)
 
     def assist(self, thread: int) -> None:
         """Help with the calls of this function until none has come for a while."""

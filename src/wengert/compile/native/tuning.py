@@ -5,8 +5,8 @@ some, the processors are so far apart that a step of a hundred microseconds take
 now and then some calls are trials: blocks of calls on one thread, and of calls on all, take turns,
 and are timed. The calls after that take what was quicker. Machines are noisy: whoever shares a
 processor with this program can double the time of a call, for a second or for a millisecond. So the
-next trials come soon, later and later while they agree; if one does not, the next comes soon again,
-and only if it says the same the choice is changed. Steps of a few microseconds are left alone for
+next trials come later and later while they agree; if one does not, the next comes soon, and only if
+it says the same the choice is changed. Steps of a few microseconds are left alone for
 good; the longer calls are, the fewer are trials. No result depends on any of this.
 """
 
@@ -30,7 +30,8 @@ SHORT = 10_000
 """Nanoseconds of a call, on one thread, that are not shared."""
 
 SOON, AGAIN = 50_000_000, 3_200_000_000
-"""Nanoseconds of calls until the next trials: the first time or after a doubt, and the longest."""
+"""Nanoseconds of calls until the next trials: after a doubt, and the longest; otherwise it is four
+times as long as the last time. The program begins in doubt: the first trials decide."""
 
 RARE = 8
 """How many times as many calls as trials there are at least until the next trials."""
@@ -41,6 +42,7 @@ NEVER = 1 << 62
 
 def add_tuning(module: Module) -> None:
     """Add ``tuned(control)``, which carries out a call by ``go(control)``, to the module."""
+    assert TRIALS >> len(LONG) >= 2 * LEAST, "each kind of call needs a block"
     arguments, first, second = clock()
     kinds = [argument.split()[0] for argument in arguments.split(", ")]
     module.declare("wengert_clock", "i32", kinds)
@@ -58,7 +60,7 @@ def add_tuning(module: Module) -> None:
         "block": BLOCK,
         "least": LEAST,
         "trials": TRIALS,
-        "short": SHORT * (BLOCK // 2),
+        "short": SHORT,
         "soon": SOON,
         "again": AGAIN,
         "rare": RARE,
@@ -178,7 +180,8 @@ look:
   %alone = load i64, ptr %one
   %together = load i64, ptr %all
   %first = icmp eq i64 %following, %block
-  %little = icmp slt i64 %alone, {short}
+  %limit = mul i64 %half, {short}
+  %little = icmp slt i64 %alone, %limit
   %give = and i1 %first, %little
   br i1 %give, label %leave, label %ask
 leave:
@@ -213,7 +216,8 @@ entry:
   %doubtful = icmp eq i64 %pause, {soon}
   %longer = shl i64 %pause, 2
   %calmer = call i64 @llvm.smin.i64(i64 %longer, i64 {again})
-  %next = select i1 %agreed, i64 %calmer, i64 {soon}
+  %settled = or i1 %agreed, %doubtful
+  %next = select i1 %settled, i64 %calmer, i64 {soon}
   store i64 %next, ptr %pause_at
   %confirmed = select i1 %doubtful, i64 %found, i64 %before
   %chosen = call i64 @llvm.smin.i64(i64 %confirmed, i64 %most)

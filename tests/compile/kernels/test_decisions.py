@@ -1,0 +1,53 @@
+"""What products decide for a processor: what is copied, what is done together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wengert.compile.emit.arrays import Buffer, Strided
+from wengert.compile.emit.ir import Function, Module
+from wengert.compile.emit.machine import Machine
+from wengert.compile.kernels import panels
+from wengert.compile.kernels.kernel import Store
+from wengert.compile.kernels.nodes import Result
+from wengert.compile.kernels.product import Product
+
+
+def product_on(vector_bytes, shape, turned=False):
+    """Return a product for a processor with vectors of so many bytes, its rows turned or not."""
+    rows, terms, columns = shape
+    wide = vector_bytes == 64
+    made = Machine(vector_bytes, 32 if wide else 16, fma=True, masks=wide)
+    dtype = np.dtype(np.float32)
+    x, y = Buffer(4 * rows * terms, 0), Buffer(4 * terms * columns, 1)
+    space = rows, columns, terms
+    left = Strided(x, dtype, space, (1, 0, rows) if turned else (terms, 0, 1))
+    right = Strided(y, dtype, space, (0, 1, columns))
+    result = Result(0, dtype)
+    target = Strided(Buffer(4 * rows * columns, 2), dtype, space[:2], (columns, 1))
+    return Product(left, right, 2, [Store(target, result)], result, made)
+
+
+@pytest.mark.parametrize(("terms", "vector_bytes"), [(256, 32), (1024, 64)])
+def test_smaller_factors_are_copied_where_vectors_are_short(terms, vector_bytes):
+    shape = 300, terms, 256
+    assert product_on(vector_bytes, shape).panels
+    assert not product_on(vector_bytes, (300, terms - 1, 256)).panels
+    assert not product_on(vector_bytes, (panels.ROWS - 1, terms, 256)).panels
+
+
+def test_rows_of_tiles_that_are_short_of_a_line_are_copied_together():
+    shape = 1024, 1024, 256
+    for vector_bytes, together in ((32, 2), (64, 1)):
+        assert panels.Layout(product_on(vector_bytes, shape, turned=True)).together == together
+        assert panels.Layout(product_on(vector_bytes, shape)).together == 0
+
+
+@pytest.mark.parametrize(("terms", "at_once"), [(7, 1), (8, 2), (9, 3)])
+def test_small_tiles_add_two_terms_in_a_turn(terms, at_once):
+    kernel = product_on(32, (4, terms, 24))
+    module = Module(kernel.machine)
+    kernel.emit(Function(module), None)
+    (tile,) = (text for text in module.text().split("define ") if "phi" in text and "fma" in text)
+    assert tile.count("call <8 x float> @llvm.fma") == 12 * at_once
