@@ -43,13 +43,13 @@ def contract(kernels: Kernels, x: View, y: View, spec: str) -> View:
     narrow = min(math.prod(lengths[a] for a in group) for group in (rows, columns)) < _NARROW
     if narrow or x.dtype.kind != "f":
         space = result + inner
-        operands_by_size = sorted(
-            ((x, labels_x), (y, labels_y)), key=lambda v: -math.prod(v[0].shape)
-        )
+        if math.prod(x.shape) < math.prod(y.shape):  # what comes from afar is asked for first
+            x, y, labels_x, labels_y = y, x, labels_y, labels_x
         return kernels.reduce(
             adding(x.dtype),
             range(len(result), len(space)),
-            *(_over(kernels, v, labels, space, lengths) for v, labels in operands_by_size),
+            _over(kernels, x, labels_x, space, lengths),
+            _over(kernels, y, labels_y, space, lengths),
             lift=lambda e, a, b: (e.mul(a, b),),
             dtypes=(x.dtype,),
         )[0]

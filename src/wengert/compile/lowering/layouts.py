@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from wengert.compile.emit.arrays import Buffer, Strided, dense
+from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.kernels.each import Each
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
@@ -25,9 +26,6 @@ from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.tiling import cycles, tile
 from wengert.compile.lowering.lower import Program
 from wengert.compile.lowering.reindex import Reindex, reindex
-
-_LINE = 64
-"""Bytes: rows begin at multiples of it."""
 
 _UNEVEN = 512
 """Bytes: rows that are multiples of it apart compete for the same places of the cache."""
@@ -196,9 +194,9 @@ def laid_out(target: Strided, axis: int, padded: bool) -> Strided:
         strides[i] = step
         step *= target.shape[i]
         if place == 0 and padded and target.size > target.shape[i]:
-            step = -(-step * size // _LINE) * _LINE // size
+            step = -(-step * size // ALIGNMENT) * ALIGNMENT // size
             if step * size % _UNEVEN == 0 and target.size * size > _NEAREST:
-                step += _LINE // size
+                step += ALIGNMENT // size
     return target.with_axes(target.shape, strides)
 
 

@@ -6,8 +6,8 @@ now and then some calls are trials: blocks of calls on one thread, and of calls 
 and are timed. The calls after that take what was quicker. Machines are noisy: whoever shares a
 processor with this program can double the time of a call, for a second or for a millisecond. So the
 next trials come later and later while they agree; if one does not, the next comes soon, and only if
-it says the same the choice is changed. Steps of a few microseconds are left alone for
-good; the longer calls are, the fewer are trials. No result depends on any of this.
+it says the same the choice is changed. Steps of a few microseconds are left alone for good; the
+longer calls are, the fewer are trials. No result depends on any of this.
 """
 
 from __future__ import annotations
