@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tests.ops.running import outputs, public_functions, trace
+from wengert.compile.emit.arrays import Buffer
 from wengert.compile.kernels import grid
+from wengert.compile.lowering.lower import Program
 from wengert.compile.native.executable import Executable, compile_graph
 from wengert.graph.graph import Graph, evaluate
 from wengert.graph.primitive import Primitive, Sample
@@ -49,12 +52,18 @@ def poisoned(executable: Executable) -> Executable:
     return executable
 
 
+def filled(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an array all of whose bits are set: NaN."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.full(size, 0xFF, np.uint8).view(dtype).reshape(shape)
+
+
 def run(executable: Executable, graph: Graph, inputs: Sequence[Array]) -> list[Array]:
-    """Call on fresh arrays: copies of the inputs, outputs full of ones."""
+    """Call on fresh arrays: copies of the inputs, outputs full of NaN."""
     given = [np.array(a, order="C") for a in inputs]
     aliases = executable._aliases
     results = [
-        given[aliases[i]] if i in aliases else np.ones(v.shape, v.dtype)
+        given[aliases[i]] if i in aliases else filled(v.shape, v.dtype)
         for i, v in enumerate(graph.outputs)
     ]
     poisoned(executable)(given, results)
@@ -80,6 +89,34 @@ def results_of(function: Callable[..., Any], *arrays: Array) -> list[Array]:
 def reference(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     """Evaluate by NumPy, on copies."""
     return [np.array(a) for a in evaluate(graph, [np.array(a, order="C") for a in inputs])]
+
+
+def assert_apart(program: Program) -> int:
+    """Assert that no two arrays are in one place at one time; return how many outputs lend memory.
+
+    Arrays of a phase that is cut into chunks all live at one time, and outputs from then on.
+    """
+    lives: dict[Buffer, list[tuple[int, int]]] = {}
+    for number, phase in enumerate(program.phases):
+        in_turn = len(phase) == 1 and phase[0].grid is None
+        for chain in phase:
+            for place, (_, kernel) in enumerate(chain.kernels):
+                time = number, place if in_turn else 0
+                for x in (*kernel.reads, *kernel.writes):
+                    if x.buffer is not None:
+                        lives.setdefault(x.buffer, []).append(time)
+    given = {x.buffer for x in program.inputs}
+    for buffer, times in lives.items():
+        if buffer.place == "table" and buffer not in given:
+            times.append((len(program.phases), 0))
+        if buffer.slot < 0:
+            assert buffer.offset + buffer.nbytes <= program.arena_bytes
+    arrays = [b for b in lives if b.nbytes and b not in given]
+    for a, b in itertools.combinations(arrays, 2):
+        together = min(lives[a]) <= max(lives[b]) and min(lives[b]) <= max(lives[a])
+        apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
+        assert a.slot != b.slot or apart or not together
+    return len({b.slot for b in arrays if b.place == "arena" and b.slot >= 0})
 
 
 def shared_finely(monkeypatch: Any) -> None:

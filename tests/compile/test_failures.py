@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,30 @@ def test_a_training_step(width, threads, keep_grads):
     training = Training(width)
     training.keep_grads = keep_grads
     check(training.step, training.cells, (X, GOOD), (X, WRONG), threads=threads)
+
+
+@on_threads
+def test_gradients_in_whose_memory_others_stand_meanwhile(threads):
+    """Gradients of wide layers lend their memory; a call that fails has not touched it."""
+    wg.manual_seed(0)
+    layers = [wg.nn.Linear(*pair) for pair in itertools.pairwise((4, 256, 256, 256, 256, 5))]
+    net = wg.nn.Sequential(*(part for layer in layers for part in (layer, wg.nn.Tanh())))
+    optimizer = wg.optim.SGD(net.parameters(), lr=0.1)
+
+    def step(x, labels):
+        loss = F.cross_entropy(net(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def cells():
+        return [*net.parameters(), *(p.grad for p in net.parameters() if p.grad is not None)]
+
+    check(step, cells, (X, GOOD), (X, WRONG), threads=threads)
+    plan = wg.compile(step, threads=threads).plan(X, GOOD)
+    assert any(buffer.output is not None for buffer in plan.buffers)
+    assert "output" in str(plan)
 
 
 @on_threads

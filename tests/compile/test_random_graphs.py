@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.compile.programs import F, compiled, graph_of, reference, same_bits
+from tests.compile.programs import F, assert_apart, compiled, graph_of, reference, same_bits
 from wengert.compile.emit.llvm import machine
-from wengert.compile.lowering.memory import lifetimes
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native.executable import compile_graph
 from wengert.passes.pipeline import optimise
@@ -121,16 +120,8 @@ def test_memory_taken_over_changes_no_bit(program):
 def test_buffers_that_live_at_one_time_do_not_overlap(program):
     graph, _, aliases = program
     lowered = prepare(optimise(graph), aliases, machine())
-    total = lowered.arena_bytes
-    table = lifetimes(lowered.kernels)
-    mine = [b for b in table if b.place == "arena" and b.nbytes]
-    for i, a in enumerate(mine):
-        assert a.offset + a.nbytes <= total
-        for b in mine[:i]:
-            together = table[a].first <= table[b].last and table[b].first <= table[a].last
-            apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
-            assert apart or not together
-    assert compile_graph(graph, aliases).arena_bytes == total
+    assert_apart(lowered)
+    assert compile_graph(graph, aliases).arena_bytes == lowered.arena_bytes
 
 
 EXACT = {

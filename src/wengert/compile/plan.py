@@ -14,7 +14,7 @@ from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
 from wengert.compile.lowering.lower import Program
-from wengert.compile.lowering.memory import lifetimes
+from wengert.compile.lowering.offsets import lifetimes
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native.codegen import generate
 from wengert.graph.dtypes import DType
@@ -61,9 +61,11 @@ class BufferPlan(NamedTuple):
     dtype : dtype
         Of its elements.
     nbytes, offset : int
-        Its size, with padding, and its place in the arena.
+        Its size, with padding, and its place in the arena or in an output's memory.
     first, last : int
         The kernels between which it lives.
+    output : int, optional
+        The output in whose memory it stands, before that is written; None: it is in the arena.
     """
 
     operation: str
@@ -72,6 +74,12 @@ class BufferPlan(NamedTuple):
     offset: int
     first: int
     last: int
+    output: int | None = None
+
+    @property
+    def where(self) -> str:
+        """Its place, for people."""
+        return str(self.offset) if self.output is None else f"output {self.output}: {self.offset}"
 
 
 class Plan(NamedTuple):
@@ -143,7 +151,7 @@ class Plan(NamedTuple):
         ]
         buffers = [("array of", "dtype", "size", "at", "kernels")]
         buffers += [
-            (b.operation, str(b.dtype), in_units(b.nbytes), str(b.offset), f"{b.first}–{b.last}")
+            (b.operation, str(b.dtype), in_units(b.nbytes), b.where, f"{b.first}–{b.last}")
             for b in self.buffers
         ]
         calls = f"calls: {', '.join(self.external) or 'none outside'}"
@@ -230,7 +238,14 @@ def _buffer_plans(program: Program) -> list[BufferPlan]:
         for x in kernel.writes:
             made.setdefault(x.buffer, (kernel.labels[-1] if kernel.labels else "", x.dtype))
     plans = [
-        BufferPlan(*made[buffer], buffer.nbytes, buffer.offset, life.first, life.last)
+        BufferPlan(
+            *made[buffer],
+            buffer.nbytes,
+            buffer.offset,
+            life.first,
+            life.last,
+            None if buffer.slot < 0 else buffer.slot - len(program.inputs),
+        )
         for buffer, life in lifetimes(program.kernels).items()
         if buffer.place == "arena" and buffer.nbytes
     ]

@@ -10,7 +10,7 @@ from wengert.compile.emit.llvm import machine
 from wengert.compile.kernels.map import Map
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
-from wengert.compile.lowering.fuse import drop_unread, fuse, inline, merge
+from wengert.compile.lowering.fuse import DEAREST, drop_unread, fuse, inline, merge
 from wengert.compile.lowering.lower import lower_graph
 from wengert.compile.lowering.pipeline import prepare
 
@@ -192,6 +192,21 @@ def test_what_nobody_reads_is_dropped():
     program.results = program.results[:1]
     drop_unread(program)
     assert len(program.kernels) == 1
+
+
+def test_long_chains_of_dear_functions_are_cut():
+    """A loop over few of them is quicker than one over all, and LLVM much quicker to make it."""
+
+    def chain(x):
+        for _ in range(40):
+            x = F.tanh(x) + 1.0
+        return (x,)
+
+    kinds, program = kernels_of(chain, draw(1000))
+    assert set(kinds) == {Map}
+    assert len(kinds) <= 10
+    assert all(kernel.under.cost <= DEAREST for kernel in program.kernels)
+    check(chain, draw(1000), exact=False)
 
 
 @pytest.mark.parametrize("count", [10, 5000])

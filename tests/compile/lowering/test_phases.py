@@ -36,10 +36,8 @@ def places(view, move=0):
     for n, s in zip(view.shape, view.strides, strict=True):
         offsets = (offsets[:, None] + np.arange(n) * s).ravel()
     home = view.base.home
-    first = home.offset if home.place == "arena" else 0
-    start = offsets * view.dtype.itemsize + first + move
-    memory = "arena" if home.place == "arena" else home.slot
-    return {(memory, b) for a in start.tolist() for b in range(a, a + view.dtype.itemsize)}
+    start = offsets * view.dtype.itemsize + home.offset + move
+    return {(home.slot, b) for a in start.tolist() for b in range(a, a + view.dtype.itemsize)}
 
 
 def touched(kernel, moves, by):

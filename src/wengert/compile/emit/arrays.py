@@ -22,10 +22,10 @@ class Buffer:
     nbytes : int
         Its size.
     place : {"arena", "table"}
-        Whether it lives in the arena, at `offset` bytes, or behind the pointer `slot` of the
-        table of inputs, outputs and constants.
+        Whether it is an intermediate array, or one of the table of inputs, outputs and constants.
     slot, offset : int
-        Where.
+        Where it is: so many bytes from the beginning of that array of the table. An intermediate
+        array may stand in the memory of an output; -1: it stands in the arena.
     """
 
     __slots__ = ("_home", "nbytes", "offset", "place", "slot")

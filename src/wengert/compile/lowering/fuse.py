@@ -35,6 +35,10 @@ MANY = 16
 MOST = 256
 """The most expressions that a kernel evaluates: registers run out long before."""
 
+DEAREST = 64
+"""The most additions that they may be worth if they come from several kernels. A long chain of dear
+functions is slower in one loop than in several: fewer elements overlap in the processor."""
+
 
 class _Uses:
     """How buffers are read and written by kernels.
@@ -115,11 +119,13 @@ class _Value(NamedTuple):
 
 def _inline_into(kernel: Kernel, made: Mapping[Buffer, _Value], uses: _Uses) -> None:
     under = kernel.evaluated
-    count = len(under.nodes)
+    count, cost = len(under.nodes), under.cost
     known: dict[Node, Node] = {}
     for leaf in under.leaves:
         source = made.get(leaf.buffer) if leaf.buffer is not None else None
-        if source is None or source.kernel is kernel or count + len(source.under.nodes) > MOST:
+        if source is None or source.kernel is kernel:
+            continue
+        if count + len(source.under.nodes) > MOST or cost + source.under.cost > DEAREST:
             continue
         if not _worth_it(source, leaf, uses):
             continue
@@ -127,6 +133,7 @@ def _inline_into(kernel: Kernel, made: Mapping[Buffer, _Value], uses: _Uses) -> 
         if value is not None:
             known[leaf] = value
             count += len(source.under.nodes)
+            cost += source.under.cost
             kernel.labels[:0] = [x for x in source.kernel.labels if x not in kernel.labels]
     if known:
         kernel.roots = replaced(kernel.roots, known)
@@ -309,4 +316,4 @@ def _fits(host: Kernel, kernel: Kernel) -> bool:
         return False
     if isinstance(host, Reduce) and host.by_rows and math.prod(kernel.shape) >= MANY:
         return kernel.evaluated.cost <= DEAR
-    return len(under.nodes) <= MOST
+    return len(under.nodes) <= MOST and under.cost <= DEAREST

@@ -1,58 +1,17 @@
-"""Where each buffer lives: in an output, in place of an input, or somewhere in one arena."""
+"""Where each buffer lives: in an output, in place of an input, or somewhere in between."""
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from wengert.compile.emit.arrays import Buffer, Strided, dense
-from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.kernels.check import Check
 from wengert.compile.kernels.kernel import Kernel, Store
 from wengert.compile.kernels.map import Map
 from wengert.compile.lowering.lower import Program
-from wengert.compile.lowering.phases import Phase, schedule
+from wengert.compile.lowering.offsets import Lifetime, assign_offsets, lifetimes
+from wengert.compile.lowering.phases import schedule
 from wengert.compile.lowering.takeover import take_over
-
-
-@dataclass(slots=True)
-class Lifetime:
-    """The kernels, by place, that first write, first touch and last read a buffer."""
-
-    first: int
-    last_read: int
-    last: int
-
-
-def lifetimes(
-    kernels: Iterable[Kernel],
-    results: Iterable[Strided] = (),
-    times: Sequence[int] | None = None,
-) -> dict[Buffer, Lifetime]:
-    """Return the lifetime of each buffer; results are read after the last kernel.
-
-    `times`: when each kernel runs; otherwise one after the other.
-    """
-    table: dict[Buffer, Lifetime] = {}
-
-    def touch(array: Strided, place: int, read: bool) -> None:
-        if array.buffer is not None:
-            life = table.setdefault(array.buffer, Lifetime(place, -1, place))
-            life.last = place
-            if read:
-                life.last_read = place
-
-    place = -1
-    for number, kernel in enumerate(kernels):
-        place = number if times is None else times[number]
-        for x in kernel.reads:
-            touch(x, place, True)
-        for x in kernel.writes:
-            touch(x, place, False)
-    for x in results:
-        touch(x, place + 1, True)
-    return table
 
 
 def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
@@ -75,7 +34,7 @@ def place_buffers(program: Program, aliases: Mapping[int, int]) -> None:
     program.phases = schedule(used)
     program.kernels[:] = [k for phase in program.phases for c in phase for _, k in c.kernels]
     take_over(program.phases)
-    program.arena_bytes = _assign_offsets(program)
+    program.arena_bytes = assign_offsets(program)
 
 
 def _checks_first(kernels: list[Kernel]) -> set[Buffer | None]:
@@ -198,51 +157,3 @@ def _copy_results(program: Program, late: list[tuple[Strided, Strided]]) -> None
         saved.append((target, source))
     for target, source in saved:
         program.kernels.append(Map(target.shape, [Store(target, source)], ["copy"]))
-
-
-def _assign_offsets(program: Program) -> int:
-    """Place the buffers of the arena, greatest first, each at the lowest offset that is free.
-
-    Those that are less than a line of the cache share lines with each other; none is in two.
-    """
-    table = lifetimes(program.kernels, times=_times(program.phases))
-    waiting = [b for b in table if b.place == "arena" and b.nbytes]
-    waiting.sort(key=lambda b: (-b.nbytes, table[b].first))
-    placed: list[Buffer] = []
-    total = 0
-    for buffer in waiting:
-        life = table[buffer]
-        align = _alignment(buffer.nbytes)
-        offset = 0
-        for other in placed:
-            seen = table[other]
-            if seen.first > life.last or life.first > seen.last:
-                continue
-            if offset + buffer.nbytes <= other.offset:
-                break
-            end = _aligned(other.offset + other.nbytes, _alignment(other.nbytes))
-            offset = max(offset, _aligned(end, align))
-        buffer.offset = offset
-        total = max(total, offset + buffer.nbytes)
-        insort(placed, buffer, key=lambda b: b.offset)
-    return _aligned(total, ALIGNMENT)
-
-
-def _times(phases: Sequence[Phase]) -> list[int]:
-    """Return when each kernel runs: all kernels of a phase that is shared run at one time."""
-    times: list[int] = []
-    now = 0
-    for phase in phases:
-        count = sum(len(chain.kernels) for chain in phase)
-        alone = len(phase) == 1 and phase[0].grid is None
-        times += range(now, now + count) if alone else [now] * count
-        now += count
-    return times
-
-
-def _alignment(nbytes: int) -> int:
-    return min(ALIGNMENT, 1 << (nbytes - 1).bit_length())
-
-
-def _aligned(nbytes: int, align: int) -> int:
-    return -(-nbytes // align) * align

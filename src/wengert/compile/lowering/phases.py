@@ -35,6 +35,7 @@ from wengert.compile.lowering.narrow import (
     memory_of,
     narrowed,
 )
+from wengert.compile.lowering.postpone import postponed
 
 ALONE = 12
 """A program of less work than so many least chunks (`grid.GRAIN`) is not shared."""
@@ -164,6 +165,11 @@ class Chain:
                 sizes[memory].append(size)
         return sum(max(several) for several in sizes.values() if len(several) > 1)
 
+    def walks(self) -> Iterator[tuple[Kernel, Walk | None]]:
+        """Yield the kernels and how they go along the cut; None: each is run as a whole."""
+        walks = self.cuts[0].walks if self.grid is not None else {}
+        yield from ((kernel, walks.get(number)) for number, kernel in self.kernels)
+
     def parts(self, start: int, length: int) -> Iterator[Part]:
         """Yield what a chunk runs: `length` places of the cut, from a multiple of all spans on."""
         for number, kernel in self.kernels:
@@ -228,7 +234,11 @@ def schedule(kernels: Sequence[Kernel]) -> list[Phase]:
     made = _Schedule()
     for number in _by_height(conflicts):
         made.add(number, kernels[number], conflicts[number])
-    return [_packed(phase) for phase in made.phases]
+    followers: dict[int, set[int]] = defaultdict(set)
+    for number, before in enumerate(conflicts):
+        for conflict in before:
+            followers[conflict.number].add(number)
+    return [_packed(phase) for phase in postponed(made.phases, followers)]
 
 
 def _conflicts(kernels: Sequence[Kernel]) -> list[list[_Conflict]]:

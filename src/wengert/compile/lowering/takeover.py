@@ -9,24 +9,25 @@ from typing import NamedTuple
 from wengert.compile.emit.arrays import Buffer, Strided
 from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.lowering.narrow import accesses, aligned
-from wengert.compile.lowering.phases import Chain, Phase
+from wengert.compile.lowering.phases import Chain, Phase, Walk
 
 
 class _Turn(NamedTuple):
-    """A kernel, the phase and the sequence in which it runs."""
+    """A kernel, the phase and the sequence in which it runs, and how it goes along the cut."""
 
     kernel: Kernel
     phase: int
     chain: Chain
+    walk: Walk | None
 
 
 def take_over(phases: Sequence[Phase]) -> None:
     """Let kernels write where they read for the last time, as far as nobody else is in the way."""
     turns = [
-        _Turn(kernel, number, chain)
+        _Turn(kernel, number, chain, walk)
         for number, phase in enumerate(phases)
         for chain in phase
-        for _, kernel in chain.kernels
+        for kernel, walk in chain.walks()
     ]
     users: dict[Buffer, list[_Turn]] = defaultdict(list)
     writers: dict[Buffer, list[_Turn]] = defaultdict(list)
@@ -73,10 +74,9 @@ def _is_over(user: _Turn, dying: Buffer, turn: _Turn, target: Strided) -> bool:
     """
     if user.chain is not turn.chain:
         return user.phase < turn.phase
-    if turn.chain.grid is None:
+    mine, other = turn.walk, user.walk
+    if mine is None or other is None:
         return True
-    walks = {k: turn.chain.cuts[0].walks[number] for number, k in turn.chain.kernels}
-    mine, other = walks[turn.kernel], walks[user.kernel]
     written = [a for a in accesses(turn.kernel, mine.axis) if a.view is target]
     touched = [a for a in accesses(user.kernel, other.axis) if a.view.buffer is dying]
     return all(aligned(a, b, other.span, mine.span) for a in touched for b in written)

@@ -175,9 +175,8 @@ def _address(function: Function, array: Strided, more: int) -> str:
     """Return the address `more` bytes after the first element of an array."""
     assert isinstance(array.base, Buffer)
     home = array.base.home
-    at = ARENA if home.place == "arena" else TABLE + 8 * home.slot
+    at = ARENA if home.slot < 0 else TABLE + 8 * home.slot
     cell = function.once(f"getelementptr i8, ptr %control, i64 {at}")
     start = function.once(f"load ptr, ptr {cell}")
-    offset = array.offset * array.dtype.itemsize + more
-    offset += home.offset if home.place == "arena" else 0
+    offset = home.offset + array.offset * array.dtype.itemsize + more
     return function.once(f"getelementptr i8, ptr {start}, i64 {offset}") if offset else start
