@@ -16,7 +16,7 @@ from wengert.compile.kernels.kernel import Kernel
 from wengert.compile.lowering.lower import Program
 from wengert.compile.lowering.phases import Phase
 
-_ATTEMPTS = 16
+_ATTEMPTS = 8
 """In the memory of how many outputs room is looked for: programs may have thousands."""
 
 

@@ -16,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ class Cut(NamedTuple):
     walks: Mapping[int, Walk]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Chain:
     """Kernels that follow each other.
 
@@ -109,9 +110,12 @@ class Chain:
     cuts: list[Cut]
     work: int
 
-    @property
+    @cached_property
     def grid(self) -> Grid | None:
-        """The chunks; None if the kernels run one after the other, each as a whole."""
+        """The chunks; None if the kernels run one after the other, each as a whole.
+
+        Asked for when the chain is complete.
+        """
         if not self.cuts:
             return None
         length, align = self.cuts[0].length, self._align(self.cuts[0])
