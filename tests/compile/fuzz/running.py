@@ -15,7 +15,7 @@ from tests.compile.fuzz.generator import Program
 from tests.compile.programs import poisoned
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import grid, panels, product
-from wengert.compile.lowering import lower, phases
+from wengert.compile.lowering import phases, rounds
 from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
 
@@ -106,5 +106,5 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
             machine = known[int(rng.integers(len(known)))]
             patch.setattr(translate, "machine", lambda: machine)
             said.append(str(machine))
-            choose(lower, "LONGEST", 16, 33, 100)
+            choose(rounds, "LONGEST", 16, 33, 100)
         yield " ".join(said)

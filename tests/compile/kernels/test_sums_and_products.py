@@ -15,10 +15,11 @@ import wengert
 import wengert as wg
 from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import panels, product, reduce
+from wengert.compile.kernels import panels, product
+from wengert.compile.kernels import rows as rows_alone
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
-from wengert.compile.lowering import lower
+from wengert.compile.lowering import rounds
 from wengert.compile.lowering.pipeline import prepare
 from wengert.compile.native import translate
 from wengert.compile.native.codegen import generate
@@ -118,7 +119,7 @@ def test_rows_reduced_together_have_the_bits_of_rows_alone(length, rows, dtype, 
 
     graph = graph_of(f, x)
     together = shared_and_whole(graph, [x], monkeypatch)
-    monkeypatch.setattr(reduce, "FEW", 1 << 20)
+    monkeypatch.setattr(rows_alone, "FEW", 1 << 20)
     same_bits(together, compiled(graph, [x]))
 
 
@@ -210,7 +211,7 @@ def test_every_cut_and_tile_gives_the_same_bits(monkeypatch):
 @pytest.mark.parametrize("terms", [255, 256, 259, 1000])
 @pytest.mark.parametrize("spec", ["ka,kb->ab", "ak,kb->ba", "kna,knb->ab", "kan,knb->ab"])
 def test_products_of_many_terms_are_sums_of_blocks(spec, terms, monkeypatch):
-    monkeypatch.setattr(lower, "LONGEST", 32)
+    monkeypatch.setattr(rounds, "LONGEST", 32)
     lengths = {"k": terms, "n": 3, "a": 5, "b": 7}
     left, right = spec.split("->")[0].split(",")
     x, y = (RNG.standard_normal([lengths[a] for a in labels]) for labels in (left, right))
@@ -271,7 +272,7 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
     "shape", [(20000, 100, 16), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)]
 )
 def test_copies_take_little_memory(shape, monkeypatch):
-    monkeypatch.setattr(lower, "BLOCKS", 1 << 20)  # terms in one block, however many
+    monkeypatch.setattr(rounds, "BLOCKS", 1 << 20)  # terms in one block, however many
     terms, rows, columns = shape
     x, y = np.empty((terms, rows), np.float32), np.empty((terms, columns), np.float32)
     graph = graph_of(lambda x, y: F.matmul(F.permute_dims(x, (1, 0)), y), x, y)

@@ -44,8 +44,8 @@ class Grid(NamedTuple):
         return start, function.min(function.add(start, self.step), self.length)
 
 
-def cut(length: int, work: int, align: int = 1) -> Grid:
+def cut(length: int, work: int, align: int = 1, most: int = _MOST) -> Grid:
     """Return the grid for `length` places and `work` additions, in multiples of `align` places."""
-    chunks = min(_MOST, max(1, work // GRAIN))
+    chunks = min(most, max(1, work // GRAIN))
     step = -(-length // chunks)
     return Grid(length, max(align, -(-step // align) * align))

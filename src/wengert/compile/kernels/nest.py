@@ -14,6 +14,8 @@ from wengert.graph.dtypes import INT64
 
 Index: TypeAlias = str | int
 Offsets: TypeAlias = Mapping[Shape, Index]
+Known: TypeAlias = tuple[Mapping[Node, Lane], Mapping[Node, bool]]
+"""The values of nodes, and whether each is a vector."""
 
 
 class Space:
@@ -161,7 +163,7 @@ class Evaluation:
         self.function = function
         self.space = space
         self.vector = vector
-        self.known: dict[Node, Lane] = {}
+        self._known: dict[Node, Lane] = {}
         self.given: dict[Strided, Lane] = {}
         """Views that have been read already, by vectors."""
         self._wide: dict[Node, bool] = {}
@@ -200,8 +202,17 @@ class Evaluation:
 
     def set(self, node: Node, value: Lane, wide: bool) -> None:
         """State the value of a node."""
-        self.known[node] = value
+        self._known[node] = value
         self._wide[node] = wide
+
+    def known(self) -> Known:
+        """Return the values of all nodes so far."""
+        return dict(self._known), dict(self._wide)
+
+    def recall(self, known: Known) -> None:
+        """State the values that were known elsewhere."""
+        values, wide = known
+        self._known, self._wide = dict(values), dict(wide)
 
     def make(self, node: Node, lanes: Lanes, offsets: Offsets) -> None:
         """Evaluate one node."""
@@ -222,7 +233,7 @@ class Evaluation:
 
     def value(self, node: Node, lanes: Lanes) -> Lane:
         """Return the value of a node, in every lane if it is one for all."""
-        value = self.known[node]
+        value = self._known[node]
         if self._wide[node] or lanes.width == 1:
             return value
         return lanes.splat(value.text, value.dtype)

@@ -20,6 +20,7 @@ from wengert.compile.kernels.map import Map
 from wengert.compile.kernels.nodes import Apply, Node, Result
 from wengert.compile.kernels.product import Product, matrices
 from wengert.compile.kernels.reduce import Reduce
+from wengert.compile.lowering import rounds
 from wengert.compile.lowering.phases import Phase
 from wengert.compile.lowering.reindex import reindex
 from wengert.graph.dtypes import Array, DType, Scalar
@@ -28,12 +29,6 @@ from wengert.graph.source import describe
 from wengert.graph.variable import Aval, Operation, Variable
 from wengert.ops.lower_reductions import adding
 from wengert.ops.lowering import Reducer, identity
-
-LONGEST = 1024
-"""The most terms that one kernel reduces; more are reduced in several rounds."""
-
-BLOCKS = 8
-"""The fewest blocks of so many terms for which a product is one of blocks, which are then added."""
 
 
 class LoweringError(NotImplementedError):
@@ -290,13 +285,14 @@ class Lowering:
         """Return ``sum(x * y)`` over the axes from number `rank` on."""
         x, y = (v if isinstance(v.base, Buffer) else self._stored(v) for v in (x, y))
         x, y = _with_inner_axes_merged(x, y, rank)
-        if not _worth_blocks(x, y, rank):
+        if not rounds.worth_blocks(x, y, rank):
             return self._product(x, y, rank)
-        blocks = self._product(_blocks_of(x, rank), _blocks_of(y, rank), rank + 1)
+        blocks = self._product(rounds.whole_blocks(x, rank), rounds.whole_blocks(y, rank), rank + 1)
         total = self.reduce(adding(x.dtype), (0,), blocks)[0]
-        if not x.shape[rank] % LONGEST:
+        x, y = (rounds.left_over(v, rank) for v in (x, y))
+        if not x.shape[rank]:
             return total
-        rest = self._product(_rest_of(x, rank), _rest_of(y, rank), rank)
+        rest = self._product(x, y, rank)
         return self.map(_sum, total, rest)
 
     def _product(self, x: Strided, y: Strided, rank: int) -> Strided:
@@ -374,18 +370,18 @@ class Lowering:
         terms: Callable[[Sequence[Strided]], list[Node]],
         dtypes: tuple[DType, ...],
     ) -> tuple[Strided, ...]:
-        """Reduce over all axes from number `rank` on, in rounds of at most LONGEST terms."""
+        """Reduce over all axes from number `rank` on, in rounds of so many terms at most."""
         shape = xs[0].shape
         inner, merged = arrays.coalesce(shape[rank:], [x.strides[rank:] for x in xs])
         xs = [
             x.with_axes((*shape[:rank], *inner), (*x.strides[:rank], *steps))
             for x, steps in zip(xs, merged, strict=True)
         ]
-        if math.prod(inner) <= LONGEST:
+        if math.prod(inner) <= rounds.LONGEST:
             targets = tuple(self.empty(shape[:rank], dtype) for dtype in dtypes)
             self._reduction(targets, inner, terms(xs), reducer)
             return targets
-        if len(inner) > 1 and math.prod(inner[1:]) * 16 > LONGEST:
+        if len(inner) > 1 and math.prod(inner[1:]) * 16 > rounds.LONGEST:
             partial = self._reduced(reducer, rank + 1, xs, terms, dtypes)
         else:
             partial = self._blocks(reducer, rank, xs, terms, dtypes)
@@ -399,12 +395,16 @@ class Lowering:
         shape = targets[0].shape
         self._kernels.append(Reduce(shape, inner, terms, reducer, stores, results, [self._label]))
 
-    def _beside_each_other(self, x: Strided, rank: int, count: int, dtype: DType) -> Strided:
-        """Return a new array of the first axes of `x` and one more, laid out as `x` is."""
-        order = sorted(range(rank), key=lambda axis: -abs(x.strides[axis]))
-        made = self.empty((count, *(x.shape[axis] for axis in order)), dtype)
-        strides = [made.strides[1 + order.index(axis)] for axis in range(rank)]
-        return made.with_axes((*x.shape[:rank], count), (*strides, made.strides[0]))
+    def _beside_each_other(
+        self, xs: Sequence[Strided], rank: int, count: int, step: int, dtype: DType
+    ) -> Strided:
+        """Return a new array of the first axes and one of `count` blocks, laid out as `xs` are."""
+        steps = [max(abs(x.strides[axis]) for x in xs) for axis in range(rank + 1)]
+        steps[rank] *= step
+        order = sorted(range(rank + 1), key=lambda axis: -steps[axis])
+        shape = (*xs[0].shape[:rank], count)
+        made = self.empty([shape[axis] for axis in order], dtype)
+        return made.with_axes(shape, [made.strides[order.index(axis)] for axis in range(rank + 1)])
 
     def _blocks(
         self,
@@ -417,10 +417,10 @@ class Lowering:
         """Reduce blocks of the axis number `rank` and all axes after it: one result per block."""
         shape = xs[0].shape
         length = shape[rank]
-        step = max(1, LONGEST // math.prod(shape[rank + 1 :]))
+        step = rounds.block(length, math.prod(shape[rank + 1 :]))
         whole, rest = divmod(length, step)
         count = whole + (rest > 0)
-        partial = tuple(self._beside_each_other(xs[0], rank, count, dtype) for dtype in dtypes)
+        partial = tuple(self._beside_each_other(xs, rank, count, step, dtype) for dtype in dtypes)
         for first, blocks, size in ((0, whole, step), (whole, 1 if rest else 0, rest)):
             if not blocks:
                 continue
@@ -449,34 +449,6 @@ def _with_inner_axes_merged(x: Strided, y: Strided, rank: int) -> tuple[Strided,
         for v, own in zip((x, y), steps, strict=True)
     )
     return x, y
-
-
-def _worth_blocks(x: Strided, y: Strided, rank: int) -> bool:
-    """Tell whether a product has so many terms that blocks of them are multiplied and added.
-
-    They are then near when they are used, in several chunks, and summed as exactly as sums are.
-    Adding the products of blocks must be little beside reading the factors.
-    """
-    if len(x.shape) != rank + 1 or x.shape[rank] < BLOCKS * LONGEST:
-        return False
-    sizes = [
-        math.prod(n for n, step in zip(v.shape[:rank], v.strides[:rank], strict=True) if step)
-        for v in (x, y)
-    ]
-    return math.prod(x.shape[:rank]) * BLOCKS <= LONGEST * sum(sizes)
-
-
-def _blocks_of(x: Strided, rank: int) -> Strided:
-    """Return the whole blocks of the axis number `rank`, the last; their number is the first."""
-    shape = (x.shape[rank] // LONGEST, *x.shape[:rank], LONGEST)
-    return x.with_axes(shape, (x.strides[rank] * LONGEST, *x.strides))
-
-
-def _rest_of(x: Strided, rank: int) -> Strided:
-    """Return what whole blocks leave over of the axis number `rank`, the last."""
-    first, count = divmod(x.shape[rank], LONGEST)
-    shape = (*x.shape[:rank], count)
-    return x.with_axes(shape, x.strides, first * LONGEST * x.strides[rank])
 
 
 def _sum(e: Any, x: Any, y: Any) -> Any:

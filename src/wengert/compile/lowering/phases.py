@@ -77,7 +77,7 @@ _COMBINATIONS = 16
 class Walk(NamedTuple):
     """How a kernel goes along a cut: one step along an axis for each `span` places of the cut.
 
-    A kernel that sums blocks of 1024 rows goes along the rows with a span of 1024. Rows left over,
+    A kernel that sums blocks of 800 rows goes along the rows with a span of 800. Rows left over,
     fewer than a span, are another kernel's.
     """
 
