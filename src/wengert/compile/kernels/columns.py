@@ -56,14 +56,7 @@ class Columns(Reduction):
         """Emit the loops over the results of one chunk."""
         width = self.width if self.rank == 1 else 1
         bounds = self.kernel.grid.bounds(self.function, chunk, width)
-        if self.rank:
-            self.values.loops(self.rank - 1, bounds, self._along)
-        else:  # a chunk of one column
-            self.values.loops(0, bounds, lambda at, _: self._alone(at))
-
-    def _alone(self, offsets: Offsets) -> None:
-        """Emit the one result there is."""
-        self._finished([Part(Lanes(self.function), offsets, self.values.known())])
+        self.values.loops(max(0, self.rank - 1), bounds, self._along)
 
     def _along(self, offsets: Offsets, limits: tuple[Index, Index]) -> None:
         """Emit the loop over the last axis of the results: whole vectors, then what is left."""
@@ -82,10 +75,7 @@ class Columns(Reduction):
 
     def _results(self, offsets: Offsets, index: Index, count: int) -> None:
         """Emit the reduction of so many results, from `index` on, and what is stored of them."""
-        self._finished(self.parts(offsets, index, count))
-
-    def _finished(self, parts: Sequence[Part]) -> None:
-        """Emit the reduction of some results, and what is stored of them."""
+        parts = self.parts(offsets, index, count)
         states = [self.first(part.lanes) for part in parts]
         if self.inner:
             states = self.reduced(parts, (0, self.inner[0]), states)
@@ -101,10 +91,10 @@ class Columns(Reduction):
         """Return so many results, from `index` on."""
         found, done = [], 0
         for lanes in self._lanes(count):
-            at = self.function.add(index, done)
-            found.append(
-                self._entered(Part(lanes, offsets, self.values.known()), self.rank - 1, at)
-            )
+            part = Part(lanes, offsets, self.values.known())
+            if self.rank:  # otherwise it is a chunk of one result
+                part = self._entered(part, self.rank - 1, self.function.add(index, done))
+            found.append(part)
             done += lanes.width
         return found
 
