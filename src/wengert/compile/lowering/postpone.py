@@ -7,6 +7,7 @@ arrays of one phase live at one time, since its chunks run in any order.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -50,10 +51,10 @@ class _Order:
             for chain in self._place
         }
         self._touched = {chain: _touched(chain) for chain in self._place}
-        self._users: dict[Buffer, list[Chain]] = defaultdict(list)
+        self._used: dict[Buffer, list[int]] = defaultdict(list)  # where each is touched, in order
         for chain, buffers in self._touched.items():
             for buffer in buffers:
-                self._users[buffer].append(chain)
+                self._used[buffer].append(self._place[chain])
 
     def settle(self) -> None:
         """Postpone what lets memory be free for longer, from the last phase to the first."""
@@ -62,9 +63,15 @@ class _Order:
                 continue  # the memory of what a failure leaves alone is free after all checks
             best = min(self._choices(chain), key=partial(self._growth, chain))
             if self._growth(chain, best) < 0:
-                self._place[chain] = best
+                self._move(chain, best)
                 self._early[place].remove(chain)
                 (self._late if chain.work >= LONG else self._early)[best].append(chain)
+
+    def _move(self, chain: Chain, later: int) -> None:
+        for buffer in self._touched[chain]:
+            self._used[buffer].remove(self._place[chain])
+            insort(self._used[buffer], later)
+        self._place[chain] = later
 
     def phases(self) -> Iterator[Phase]:
         """Yield the phases.
@@ -110,9 +117,10 @@ class _Order:
 
     def _others(self, buffer: Buffer, chain: Chain) -> tuple[int, int]:
         """Return the first and the last phase in which other chains touch a buffer."""
-        places = [self._place[user] for user in self._users[buffer] if user is not chain]
-        places = places or [self._place[chain]]
-        return min(places), max(places)
+        places, mine = self._used[buffer], self._place[chain]
+        if len(places) == 1:
+            return mine, mine
+        return places[places[0] == mine], places[-2 if places[-1] == mine else -1]
 
 
 def _touched(chain: Chain) -> list[Buffer]:
