@@ -91,6 +91,15 @@ def reference(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     return [np.array(a) for a in evaluate(graph, [np.array(a, order="C") for a in inputs])]
 
 
+def _room(program: Program, slot: int) -> int:
+    """Return the bytes of the arena, or of the output whose memory is lent."""
+    if slot < 0:
+        return program.arena_bytes
+    output = slot - len(program.inputs)
+    assert 0 <= output < len(program.results)
+    return program.results[output].size * program.results[output].dtype.itemsize
+
+
 def assert_apart(program: Program) -> int:
     """Assert that no two arrays are in one place at one time; return how many outputs lend memory.
 
@@ -109,8 +118,8 @@ def assert_apart(program: Program) -> int:
     for buffer, times in lives.items():
         if buffer.place == "table" and buffer not in given:
             times.append((len(program.phases), 0))
-        if buffer.slot < 0:
-            assert buffer.offset + buffer.nbytes <= program.arena_bytes
+        if buffer.place == "arena":
+            assert buffer.offset + buffer.nbytes <= _room(program, buffer.slot)
     arrays = [b for b in lives if b.nbytes and b not in given]
     for a, b in itertools.combinations(arrays, 2):
         together = min(lives[a]) <= max(lives[b]) and min(lives[b]) <= max(lives[a])

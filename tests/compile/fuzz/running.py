@@ -14,8 +14,8 @@ from tests.compile.fences import Fence
 from tests.compile.fuzz.generator import Program
 from tests.compile.programs import poisoned
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import grid, panels, product
-from wengert.compile.lowering import phases, rounds
+from wengert.compile.kernels import grid, panels, product, reduce, strips
+from wengert.compile.lowering import phases, postpone, rounds
 from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
 
@@ -91,6 +91,10 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
         choose(phases, "SERIAL", 0, 4)
         choose(phases, "LARGE", 100, 1 << 21)
         if rng.random() < 0.6:
+            choose(postpone, "LONG", 1, 1000, 1 << 21)
+            choose(reduce, "FAR", 0, 1 << 22)
+            choose(reduce, "PITCH", 0, 1024)
+            choose(strips, "STRIP", 64, 1 << 13)
             choose(panels, "ROWS", 1, 8)
             choose(panels, "FEW", 1, 16)
             choose(panels, "FAR", 0, 1000)

@@ -13,7 +13,7 @@ import pytest
 
 import wengert
 import wengert as wg
-from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
+from tests.compile.programs import F, compiled, graph_of, reference, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels import panels, product
 from wengert.compile.kernels import rows as rows_alone
@@ -97,6 +97,21 @@ def test_a_chunk_of_one_result_is_summed_as_the_others(monkeypatch):
     x = RNG.standard_normal((64, 17)).astype(np.float32)
     graph = graph_of(lambda v: (F.sum(v * v, axis=0), v - F.sum(v, axis=0)), x)
     shared_and_whole(graph, [x], monkeypatch)
+
+
+@floats
+@pytest.mark.parametrize("length", range(2, 34))
+def test_lanes_that_are_not_in_use_make_no_nan(length, dtype):
+    """0 / 0 there is no term of the sum."""
+    x = np.arange(1, 5 * length + 1, dtype=dtype).reshape(5, length)
+
+    def f(x):
+        y = x + 1.0
+        return F.sum(x / y, axis=1), F.sum((x - y) / (x + y), axis=1), F.max(F.log(x / y), axis=1)
+
+    graph = graph_of(f, x)
+    for found, wanted in zip(compiled(graph, [x]), reference(graph, [x]), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 @floats

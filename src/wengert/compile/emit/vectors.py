@@ -12,7 +12,7 @@ from wengert.compile.emit.access import (
 )
 from wengert.compile.emit.arrays import Buffer, Counter, Strided
 from wengert.compile.emit.expression import Lane, Lanes
-from wengert.compile.emit.types import lanes_name, literal, memory_type, vector
+from wengert.compile.emit.types import lanes_name, memory_type, vector
 from wengert.graph.dtypes import INT64
 
 WIDTH = 16
@@ -31,7 +31,7 @@ def width_for(length: int, most: int = WIDTH) -> int:
 
 
 def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> Lane:
-    """Return the elements at ``offset + stride * lane``; 0 in lanes that are not in use."""
+    """Return the elements at ``offset + stride * lane``; anything in lanes that are not in use."""
     function, width, dtype = lanes.function, lanes.width, array.dtype
     if width == 1 or stride == 0 or not isinstance(array.base, Buffer | Counter):
         return lanes.splat(load_scalar(function, array, offset), dtype)
@@ -51,7 +51,8 @@ def load_lanes(lanes: Lanes, array: Strided, offset: str | int, stride: int) -> 
         load_at(function, function.element(start, kind, stride * place), dtype)
         for place in range(used)
     ]
-    return lanes.gather(scalars + [literal(0, dtype)] * (width - used), dtype)
+    # Not a constant: LLVM (22) takes 0 / 0 for a number, and its NaN then for what was selected.
+    return lanes.gather(scalars + scalars[-1:] * (width - used), dtype)
 
 
 def _are_near(lanes: Lanes, array: Strided, stride: int) -> bool:

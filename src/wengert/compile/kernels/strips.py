@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wengert.compile.emit.access import from_memory, to_memory
 from wengert.compile.emit.expression import Lane, State
 from wengert.compile.emit.ir import Function
+from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.emit.types import memory_type
 from wengert.compile.kernels.columns import Columns, Part
 from wengert.compile.kernels.kernel import Index
@@ -35,9 +36,10 @@ class Strips(Columns):
         super().__init__(kernel, function, space)
         size = sum(dtype.itemsize for dtype in kernel.dtypes)
         self._columns = max(1, STRIP // (size * self.width)) * self.width
-        memory = function.scratch(self._columns * size)
-        sizes = (self._columns * dtype.itemsize for dtype in kernel.dtypes[:-1])
-        self._sums = [function.element(memory, "i8", n) for n in accumulate(sizes, initial=0)]
+        sizes = [-(-self._columns * d.itemsize // ALIGNMENT) * ALIGNMENT for d in kernel.dtypes]
+        memory = function.scratch(sum(sizes))
+        starts = accumulate(sizes[:-1], initial=0)
+        self._sums = [function.element(memory, "i8", start) for start in starts]
 
     def vectors(self, offsets: Offsets, bounds: tuple[Index, Index]) -> None:
         """Emit the results within `bounds`, whole vectors."""

@@ -71,9 +71,18 @@ def assign_offsets(program: Program) -> int:
     arena = _Room(table)
     outputs = _rooms_of_outputs(program, table, times)
     needed = _needed_after_failure(program)
+    widest: dict[Buffer | None, int] = {}
+    for x in (x for kernel in program.kernels for x in (*kernel.reads, *kernel.writes)):
+        widest[x.buffer] = max(x.dtype.itemsize, widest.get(x.buffer, 0))
     lent: set[Buffer] = set()
     for buffer in waiting:
-        open_to = (r for r in outputs if r.is_open(buffer) and not (r.lasts and buffer in needed))
+        open_to = (
+            r
+            for r in outputs
+            if r.is_open(buffer)
+            and widest[buffer] <= r.itemsize
+            and not (r.lasts and buffer in needed)
+        )
         room = next((r for r in islice(open_to, _ATTEMPTS) if r.fits(buffer)), arena)
         room.take(buffer)
         if room.lasts:
@@ -93,8 +102,8 @@ class _Room:
         When they live.
     slot : int
         The output whose memory it is; -1: the arena.
-    nbytes : int
-        The size of an output.
+    nbytes, itemsize : int
+        The size of an output, and that of its elements, of which its address is a multiple.
     since, until : int
         After and before when an output's memory is nobody's.
     lasts : bool
@@ -106,6 +115,7 @@ class _Room:
     table: Mapping[Buffer, Lifetime]
     slot: int = -1
     nbytes: int = 0
+    itemsize: int = 1
     since: int = -1
     until: int = 0
     lasts: bool = False
@@ -178,7 +188,8 @@ def _rooms_of_outputs(
         nbytes = result.size * result.dtype.itemsize
         since = max(checked, default=-1) if lasts else -1
         if slot in begin and nbytes:
-            rooms.append(_Room(table, slot, nbytes, since, begin[slot], lasts))
+            size = result.dtype.itemsize
+            rooms.append(_Room(table, slot, nbytes, size, since, begin[slot], lasts))
     return sorted(rooms, key=lambda room: (room.until, room.nbytes))
 
 

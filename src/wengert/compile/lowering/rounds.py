@@ -13,7 +13,7 @@ BLOCKS = 8
 """The fewest blocks of so many terms for which a product is one of blocks, which are then added."""
 
 _EVEN = 16
-"""Blocks differ by so many places, so that chunks, which have multiples of it, can hold them."""
+"""Blocks differ by so many places: chunks have multiples of it, and should hold whole blocks."""
 
 
 def block(length: int, size: int = 1) -> int:
