@@ -60,7 +60,7 @@ def test_strips_change_no_bit(rows, columns, dtype, everywhere, monkeypatch):
 @pytest.mark.parametrize("columns", [5, 70, 300])
 def test_terms_and_what_is_made_of_their_sums(columns, everywhere, monkeypatch):
     """A row, a column and a number take part in the terms, and epilogues in what is stored."""
-    x, y, w = RNG.standard_normal((37, columns)), RNG.standard_normal(37), draw_row(columns)
+    x, y, w = (RNG.standard_normal(shape) for shape in ((37, columns), 37, columns))
 
     def f(x, y, w):
         centred = F.exp(x - w) * F.expand_dims(y, 1)
@@ -78,10 +78,6 @@ def test_terms_and_what_is_made_of_their_sums(columns, everywhere, monkeypatch):
     same_bits(found, column_by_column(graph, [x, y, w]))
     shared_finely(monkeypatch)
     same_bits(compiled(graph, [x, y, w], 3), found)
-
-
-def draw_row(columns):
-    return RNG.standard_normal(columns)
 
 
 def test_blocks_of_rows(everywhere, monkeypatch):
