@@ -44,6 +44,19 @@ def test_rows_of_tiles_that_are_short_of_a_line_are_copied_together():
         assert panels.Layout(product_on(vector_bytes, shape)).together == 0
 
 
+def test_tiles_take_few_instructions_where_vectors_are_long():
+    square, alone = (256, 256, 256), (14, 2)
+    assert largest(product_on(64, square)) == (6, 4)
+    assert largest(product_on(64, (1024, 1024, 1024))) == (6, 4)
+    assert largest(product_on(64, (1024, 1024, 256), turned=True)) == alone  # panels are far away
+    assert largest(product_on(32, square)) == (6, 2)
+
+
+def largest(kernel):
+    """Return the most rows and vectors of a tile."""
+    return kernel.tiling.rows.most, kernel.tiling.vectors.most
+
+
 @pytest.mark.parametrize(("terms", "at_once"), [(7, 1), (8, 2), (9, 3)])
 def test_small_tiles_add_two_terms_in_a_turn(terms, at_once):
     kernel = product_on(32, (4, terms, 24))

@@ -284,7 +284,7 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "shape", [(20000, 100, 16), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)]
+    "shape", [(20000, 100, 64), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)]
 )
 def test_copies_take_little_memory(shape, monkeypatch):
     monkeypatch.setattr(rounds, "BLOCKS", 1 << 20)  # terms in one block, however many

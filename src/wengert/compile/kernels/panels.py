@@ -80,7 +80,8 @@ def worth_panels(kernel: Product) -> bool:
 
 def worth_packing(kernel: Product) -> bool:
     """Tell whether rows of the first factor should be copied, too: its terms are far apart."""
-    return kernel.x.strides[-1] != 1 and _reach(kernel, kernel.x) >= FAR
+    one = len(kernel.inner) == 1
+    return one and kernel.x.strides[-1] != 1 and _reach(kernel, kernel.x) >= FAR
 
 
 def crowded(kernel: Product) -> bool:

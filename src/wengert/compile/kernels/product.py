@@ -16,7 +16,14 @@ from wengert.compile.emit.machine import Machine
 from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
 from wengert.compile.kernels.nodes import Result
-from wengert.compile.kernels.panels import CHUNK, Panels, crowded, strip, worth_panels
+from wengert.compile.kernels.panels import (
+    CHUNK,
+    Panels,
+    crowded,
+    strip,
+    worth_packing,
+    worth_panels,
+)
 from wengert.compile.kernels.regions import Plain, Region
 from wengert.compile.kernels.tiling import MOST_ROWS, UNCROWDED, Tiling, tile
 
@@ -86,7 +93,7 @@ class Product(Kernel):
     def tiling(self) -> Tiling:
         """How it is cut into tiles."""
         most = UNCROWDED if crowded(self) else MOST_ROWS
-        return tile(self.machine, self.x.dtype, *self.shape[-2:], most)
+        return tile(self.machine, self.x.dtype, *self.shape[-2:], most, worth_packing(self))
 
     @property
     def panels(self) -> bool:

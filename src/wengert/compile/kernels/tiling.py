@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.emit.machine import Machine
 from wengert.graph.dtypes import DType
 
@@ -75,16 +77,25 @@ one is for what else passes through."""
 
 @lru_cache(maxsize=1024)
 def tile(
-    machine: Machine, dtype: DType, rows: int, columns: int, most_rows: int = MOST_ROWS
+    machine: Machine,
+    dtype: DType,
+    rows: int,
+    columns: int,
+    most_rows: int = MOST_ROWS,
+    far: bool = False,
 ) -> Tiling:
     """Return the tiling of `rows` by `columns` elements that takes the fewest cycles.
 
-    No tile has more than `most_rows` rows.
+    No tile has more than `most_rows` rows; `far` tells that its vectors come from the third cache.
 
     A tile of r rows and v vectors takes, for each term, r v multiply-adds and r + v loads. A
     processor does two multiply-adds in a cycle and hardly two loads; a multiply-add lasts four.
+    With 512-bit vectors it is also charged for its instructions as if another program shared the
+    processor. (With shorter ones that was measured to cost one percent.)
     """
     lanes = machine.lanes(dtype)
+    rate = _SHARED if machine.vector_bytes >= ALIGNMENT else math.inf
+    fetch = _FETCH * machine.vector_bytes if far else 0.0
     vectors = max(1, -(-columns // lanes))
     code = _SMALL_CODE if rows * vectors <= SMALL else _CODE
     best: tuple[float, Tiling] | None = None
@@ -94,7 +105,7 @@ def tile(
         for r in range(1, min(most, max(rows, 1)) + 1):
             tiling = Tiling(split(rows, r), split(vectors, v), lanes)
             shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
-            cost = cycles(tiling) * (1 + code * (shapes - 1))
+            cost = cycles(tiling, rate, fetch) * (1 + code * (shapes - 1))
             if best is None or cost < best[0]:
                 best = cost, tiling
     assert best is not None
@@ -106,6 +117,14 @@ _LATENCY, _LOAD = 4.25, 0.55
 """Cycles that a multiply-add lasts, and that a load takes. Eight multiply-adds take exactly four:
 the quarter lets such tiles lose against larger ones, which have work left when one is late."""
 
+_SHARED, _COUNTING = 3, 2
+"""Instructions in a cycle while another program has the processor's second thread, as it often has
+in clouds: half of what there is, where the multiply-adds are hardly fewer. And those that a turn of
+the loop needs to count."""
+
+_FETCH = 0.08
+"""Cycles that a byte from the third cache takes."""
+
 _OVERHEAD = 0.25
 _CODE, _SMALL_CODE = 0.01, 0.03
 """What a second shape of tile costs, and where the result is small: it must be compiled."""
@@ -115,11 +134,16 @@ SMALL = 1024
 rows, which read them more often, are hardly slower."""
 
 
-def cycles(tiling: Tiling) -> float:
-    """Return the cycles that all tiles take for one term."""
+def cycles(tiling: Tiling, rate: float = math.inf, fetch: float = 0.0) -> float:
+    """Return the cycles that all tiles take for one term.
+
+    `rate` is the most instructions in a cycle, `fetch` what a vector takes to come from far away.
+    """
     total = 0.0
     for first, last, rows in tiling.rows.runs():
         for begin, end, vectors in tiling.vectors.runs():
-            work = max(rows * vectors / 2, (rows + vectors) * _LOAD, _LATENCY)
+            sums, loads = rows * vectors, rows + vectors
+            issue = (sums + loads + _COUNTING) / rate
+            work = max(sums / 2, loads * _LOAD, issue, vectors * fetch, _LATENCY)
             total += (last - first) * (end - begin) * (work + _OVERHEAD)
     return total
