@@ -35,9 +35,9 @@ WIDE_STRIP = 1 << 22
 """The same where rows of tiles are packed: to copy a row of tiles once more takes longer than to
 fetch panels from farther away."""
 
-PACKED = 1 << 16
+PACKED = 1 << 18
 """Bytes of the rows of tiles that are copied together: what they have of a term is read in one
-piece, of more than a line of the cache."""
+piece, of some lines of the cache. (A row of tiles alone ends within a line, and reads it again.)"""
 
 SUMS = 1 << 16
 """Most bytes of the sums that are kept aside."""
@@ -49,7 +49,11 @@ FEW = 16
 """The fewest rows for which a copy in panels is better than one of the whole factor."""
 
 TOGETHER = 16
-"""How many terms are copied to all panels, or rows of tiles, before the next."""
+"""How many terms are copied to all panels before the next."""
+
+AT_ONCE = 4
+"""The same for rows of tiles. Their terms are often pages apart, in the same places of the nearest
+cache: the lines of sixteen would push each other out before all rows of tiles have read them."""
 
 CHUNK = 512
 """The fewest rows for which a chunk copies panels of its own, that others copy, too."""
@@ -61,9 +65,10 @@ FAR = 1 << 20
 """Bytes over which a factor must reach to be read from far away again and again."""
 
 NARROW = 4
-"""How many times fewer bytes of the second factor are far where vectors are shorter than a line of
-the cache: tiles have fewer rows then, and read that factor more often. Measured with AVX2 and 512
-KiB of second cache; copying rows of the first factor so early gained nothing."""
+"""How many times fewer bytes of the second factor are far, and of rows are copied together, where
+vectors are shorter than a line of the cache: tiles have fewer rows then, and read that factor more
+often. Measured with AVX2 and 512 KiB of second cache; copying rows of the first factor so early
+gained nothing."""
 
 
 def worth_panels(kernel: Product) -> bool:
@@ -74,8 +79,7 @@ def worth_panels(kernel: Product) -> bool:
     y, rows = kernel.y, kernel.shape[-2]
     if rows < FEW or not all(y.strides[:-3]):
         return False
-    far = FAR if kernel.machine.vector_bytes >= ALIGNMENT else FAR // NARROW
-    return y.strides[-2] != 1 or (rows >= ROWS and _reach(kernel, y) >= far)
+    return y.strides[-2] != 1 or (rows >= ROWS and _reach(kernel, y) >= _scaled(kernel, FAR))
 
 
 def worth_packing(kernel: Product) -> bool:
@@ -89,6 +93,11 @@ def crowded(kernel: Product) -> bool:
     step = kernel.x.strides[len(kernel.shape) - 2] * kernel.x.dtype.itemsize
     along = len(kernel.inner) == 1 and kernel.x.strides[-1] == 1
     return along and step != 0 and step % PAGE == 0
+
+
+def _scaled(kernel: Product, size: int) -> int:
+    """Return a size for vectors of a line of the cache, or what it is for shorter ones."""
+    return size if kernel.machine.vector_bytes >= ALIGNMENT else size // NARROW
 
 
 def _reach(kernel: Product, factor: Strided) -> int:
@@ -157,7 +166,7 @@ class Layout:
         self.row = self.terms * self.height * itemsize
         self.tile = rows.most * self.width * itemsize
         self.tiles = min(rows.parts, SUMS // self.tile)
-        most = min(rows.parts, max(1, PACKED // self.row))
+        most = min(rows.parts, max(1, _scaled(kernel, PACKED) // self.row))
         self.together = most if worth_packing(kernel) else 0
         self.sums = self.panel * kernel.strips.step
         self.rows = self.sums + (SUMS if self.terms < terms else 0)
@@ -257,16 +266,16 @@ class Block:
 
     def copy_panels(self) -> None:
         """Copy the terms of the second factor."""
-        self._in_pieces(self.kernel.y.strides[-2], self._copy_terms)
+        self._in_pieces(self.kernel.y.strides[-2], TOGETHER, self._copy_terms)
 
-    def _in_pieces(self, step: int, copy: Callable[[Index, int], None]) -> None:
+    def _in_pieces(self, step: int, most: int, copy: Callable[[Index, int], None]) -> None:
         """Emit ``copy(k, n)`` for the n terms from k on, until all are copied.
 
-        Where a term's elements are side by side, some terms are copied to all their places before
-        the next: memory is read in long pieces.
+        Where a term's elements are side by side, at `most` so many terms are copied to all their
+        places before the next: memory is read in long pieces.
         """
         number = self.terms.number
-        block = min(number, TOGETHER) if step == 1 else number
+        block = min(number, most) if step == 1 else number
         whole = number // block * block
         self.function.loop(0, whole, block, lambda k, _: copy(k, block))
         if whole < number:
@@ -308,7 +317,7 @@ class Block:
 
             function.loop(at.row, end, 1, row)
 
-        self._in_pieces(steps[1], copy)
+        self._in_pieces(steps[1], AT_ONCE, copy)
 
     def addresses(self, at: At) -> Mapping[Strided, str]:
         """Return where a tile finds its terms, and the sums of earlier ones."""
