@@ -37,6 +37,14 @@ def test_smaller_factors_are_copied_where_vectors_are_short(terms, vector_bytes)
     assert not product_on(vector_bytes, (panels.ROWS - 1, terms, 256)).panels
 
 
+def test_factors_whose_vectors_are_in_two_lines_are_copied():
+    assert product_on(64, (64, 100, 100)).panels
+    assert not product_on(64, (63, 100, 100)).panels
+    assert not product_on(64, (64, 80, 100)).panels  # near enough
+    assert not product_on(64, (64, 100, 112)).panels  # each vector is a line
+    assert not product_on(32, (64, 100, 100)).panels
+
+
 def test_rows_of_tiles_that_are_short_of_a_line_are_copied_together():
     shape = 1024, 1024, 256
     for vector_bytes, together in ((32, 2), (64, 4)):

@@ -64,6 +64,9 @@ PAGE = 4096
 FAR = 1 << 20
 """Bytes over which a factor must reach to be read from far away again and again."""
 
+NEAREST = 1 << 15
+"""Bytes that the nearest cache holds."""
+
 NARROW = 4
 """How many times fewer bytes of the second factor are far, and of rows are copied together, where
 vectors are shorter than a line of the cache: tiles have fewer rows then, and read that factor more
@@ -74,12 +77,22 @@ gained nothing."""
 def worth_panels(kernel: Product) -> bool:
     """Tell whether the second factor of a product over one inner axis should be copied so.
 
-    It should be if its columns are not side by side, or if it is too large for the second cache.
+    It should be if its columns are not side by side, if it is too large for the second cache, or if
+    it is for the nearest one and nearly each of its vectors is in two lines.
     """
     y, rows = kernel.y, kernel.shape[-2]
     if rows < FEW or not all(y.strides[:-3]):
         return False
-    return y.strides[-2] != 1 or (rows >= ROWS and _reach(kernel, y) >= _scaled(kernel, FAR))
+    if y.strides[-2] != 1:
+        return True
+    far = min(_scaled(kernel, FAR), NEAREST if _ragged(kernel, y) else FAR)
+    return rows >= ROWS and _reach(kernel, y) >= far
+
+
+def _ragged(kernel: Product, factor: Strided) -> bool:
+    """Tell whether vectors are as long as lines, and those of most terms begin within one."""
+    wide = kernel.machine.vector_bytes >= ALIGNMENT
+    return wide and factor.strides[-1] * factor.dtype.itemsize % ALIGNMENT != 0
 
 
 def worth_packing(kernel: Product) -> bool:
