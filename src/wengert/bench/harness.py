@@ -250,9 +250,10 @@ class Rounds:
     Attributes
     ----------
     samples : dict
-        For each peer, one reply per round: ``median``, ``minimum``, ``calls``, ``foreign``.
+        For each peer, one reply per round: ``median``, ``minimum``, ``calls``, ``foreign``,
+        ``alone``.
     disturbed : int
-        Rounds measured again because other processes used the processors meanwhile.
+        Rounds measured again because others used the processors meanwhile.
     quiet : bool
         Whether enough undisturbed rounds were found; if not, disturbed ones are kept.
     """
@@ -305,8 +306,8 @@ def race(
 ) -> Rounds:
     """Measure all workers in rounds; within a round each is measured once, in random order.
 
-    A round in which other processes used a worker's processors is measured again: the
-    criterion knows nothing of the times measured.
+    A round in which other processes used a worker's processors, or another program had the second
+    hardware thread all the time, is measured again: the criterion knows nothing of the times.
 
     Parameters
     ----------
@@ -332,7 +333,7 @@ def race(
     kept = quiet_rounds(measured)
     quiet = len(kept) == rounds
     if not quiet:
-        kept = sorted(measured, key=_foreign)[:rounds]
+        kept = sorted(measured, key=_disturbance)[:rounds]
     samples = {name: [one[name] for one in kept] for name in workers}
     return Rounds(samples, len(measured) - rounds, quiet)
 
@@ -341,9 +342,10 @@ def quiet_rounds(
     measured: Sequence[dict[str, dict[str, float]]],
 ) -> list[dict[str, dict[str, float]]]:
     """Return the rounds in which nobody else noticeably used a worker's processors."""
-    return [one for one in measured if _foreign(one) <= QUIET]
+    return [one for one in measured if _disturbance(one) <= (0, QUIET)]
 
 
-def _foreign(one: Mapping[str, Mapping[str, float]]) -> float:
-    """Return the largest share of processor time that others had in one round."""
-    return max((sample["foreign"] for sample in one.values()), default=0.0)
+def _disturbance(one: Mapping[str, Mapping[str, float]]) -> tuple[int, float]:
+    """Return how many workers were not alone, and the largest share of time that others had."""
+    shares = [sample["foreign"] for sample in one.values()]
+    return sum(not sample["alone"] for sample in one.values()), max(shares, default=0.0)

@@ -17,13 +17,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from wengert.bench.neighbour import Neighbour
 from wengert.bench.peers import Unsupported
 from wengert.bench.task import Task
 
 BATCH_SECONDS = 1e-3
 """Calls are timed in groups of about this length, so that reading the clock costs nothing."""
+
+FEWEST, SHARE = 3, 0.05
+"""The fewest groups of calls, and the smallest share of all, that may stand for a measurement."""
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 
@@ -83,7 +87,9 @@ class Surroundings:
         return ticks * _TICK - time.process_time()
 
 
-def time_calls(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
+def time_calls(
+    run: Callable[[], Any], seconds: float, alone: Callable[[], bool] = lambda: True
+) -> dict[str, Any]:
     """Call `run` for about `seconds` and return seconds per call.
 
     Parameters
@@ -93,28 +99,52 @@ def time_calls(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
     seconds : float
         Length of the measurement. A tenth of it is warm-up, at least one call; work that takes
         longer than the whole measurement is done once and timed at once.
+    alone : Callable, optional
+        Tells whether nobody else has the processor's second hardware thread right now. Groups of
+        calls before and after which it says so count alone, if there are enough of them.
 
     Returns
     -------
     dict
-        ``median`` and ``minimum`` over groups of calls, in seconds per call; ``calls``; and
-        ``foreign``, the share of these cores' time that went to others.
+        ``median`` and ``minimum`` over groups of calls, in seconds per call; ``calls``;
+        ``foreign``, the share of these cores' time that went to others; and ``alone``, whether
+        nobody was seen on the second hardware thread.
     """
     surroundings = Surroundings()
-    samples = [_seconds_per_call(run, 1)]
+    samples = [_sample(run, 1, alone)]
     group = 1
-    if samples[0] < seconds:
+    if samples[0].seconds < seconds:
         group = _group_size(run, seconds)
         surroundings, samples = Surroundings(), []
         end = time.perf_counter() + seconds
         while not samples or time.perf_counter() < end:
-            samples.append(_seconds_per_call(run, group))
+            samples.append(_sample(run, group, alone))
+    undisturbed = [sample for sample in samples if sample.alone]
+    enough = len(undisturbed) >= min(len(samples), max(FEWEST, SHARE * len(samples)))
+    times = [sample.seconds for sample in (undisturbed if enough else samples)]
     return {
-        "median": statistics.median(samples),
-        "minimum": min(samples),
-        "calls": group * len(samples),
+        "median": statistics.median(times),
+        "minimum": min(times),
+        "calls": group * len(times),
         "foreign": surroundings.share(),
+        "alone": enough,
     }
+
+
+class _Sample(NamedTuple):
+    """Seconds per call of a group of calls, and whether nobody was there before and after it."""
+
+    seconds: float
+    alone: bool
+
+
+def _sample(run: Callable[[], Any], calls: int, alone: Callable[[], bool]) -> _Sample:
+    """Time some calls."""
+    before, start = alone(), time.perf_counter()
+    for _ in range(calls):
+        run()
+    seconds = (time.perf_counter() - start) / calls
+    return _Sample(seconds, alone() and before)
 
 
 def _group_size(run: Callable[[], Any], seconds: float) -> int:
@@ -124,13 +154,6 @@ def _group_size(run: Callable[[], Any], seconds: float) -> int:
         run()
         calls += 1
     return max(1, round(BATCH_SECONDS * calls / (time.perf_counter() - start)))
-
-
-def _seconds_per_call(run: Callable[[], Any], calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        run()
-    return (time.perf_counter() - start) / calls
 
 
 def first_call(run: Callable[[], Any]) -> dict[str, Any]:
@@ -162,6 +185,7 @@ class Server:
     def __init__(self, module: str) -> None:
         self._prepare: Callable[[dict[str, Any]], Task] = importlib.import_module(module).prepare
         self._task: Task | None = None
+        self._neighbour: Neighbour | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what one request asks and return the reply."""
@@ -179,7 +203,8 @@ class Server:
             return first_call(self._task.run)
         if request["do"] == "memory":
             return self._task.memory() if self._task.memory else {}
-        return time_calls(self._task.run, request["seconds"])
+        self._neighbour = self._neighbour or Neighbour()
+        return time_calls(self._task.run, request["seconds"], self._neighbour.absent)
 
 
 def main() -> None:
