@@ -6,8 +6,6 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding
-
 from wengert.compile.emit.llvm import attributes, machine, object_code
 from wengert.compile.emit.loader import from_objects
 
@@ -136,7 +134,6 @@ def ping_pong_loop() -> Callable[[int, int, int], Any]:
 
 def idle_loop() -> Callable[[int], Any]:
     """Compile a loop of `IDLE` instructions that do nothing; it takes the number of turns."""
-    llvmlite.binding.initialize_native_asmparser()
     idle = "\\0A".join(["nop"] * IDLE)
     return _looping(f'call void asm sideeffect "{idle}", ""()', 0)
 

@@ -14,7 +14,7 @@ from tests.compile.fences import Fence
 from tests.compile.fuzz.generator import Program
 from tests.compile.programs import poisoned
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import grid, panels, product, reduce, strips
+from wengert.compile.kernels import grid, panels, reduce, strips
 from wengert.compile.lowering import phases, postpone, rounds
 from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
@@ -102,7 +102,9 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
             choose(panels, "WIDE_STRIP", 512, 1 << 22)
             choose(panels, "PAGE", 16, 4096)
             choose(panels, "CHUNK", 1, 16, 512)
-            patch.setattr(product, "CHUNK", panels.CHUNK)
+            choose(panels, "NEAR_CHUNK", 1, 16, 96)
+            choose(panels, "NEAREST", 1, 1 << 15)
+            choose(panels, "AT_ONCE", 1, 4)
             choose(panels, "SUMS", 1 << 13, 1 << 16)
             choose(panels, "PACKED", 1, 1 << 13, 1 << 16)
         if tree:  # other tiles may lead to other layouts, along which sums are taken

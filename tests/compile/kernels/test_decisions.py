@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from wengert.compile.kernels import panels
 from wengert.compile.kernels.kernel import Store
 from wengert.compile.kernels.nodes import Result
 from wengert.compile.kernels.product import Product
+from wengert.compile.kernels.tiling import Split, covering
 
 
 def product_on(vector_bytes, shape, turned=False):
@@ -53,11 +56,27 @@ def test_rows_of_tiles_that_are_short_of_a_line_are_copied_together():
 
 
 def test_tiles_take_few_instructions_where_vectors_are_long():
-    square, alone = (256, 256, 256), (14, 2)
+    square, alone = (256, 256, 256), (13, 2)
     assert largest(product_on(64, square)) == (6, 4)
     assert largest(product_on(64, (1024, 1024, 1024))) == (6, 4)
     assert largest(product_on(64, (1024, 1024, 256), turned=True)) == alone  # panels are far away
     assert largest(product_on(32, square)) == (6, 2)
+
+
+def test_the_last_tile_begins_early_rather_than_be_smaller_if_that_is_cheap():
+    assert product_on(64, (256, 256, 256)).tiling.rows == Split(43, 6, back=2)
+    assert product_on(64, (10, 256, 256)).tiling.rows == Split(2, 5)
+    assert product_on(64, (252, 256, 256)).tiling.rows == Split(42, 6)
+
+
+@pytest.mark.parametrize("length", range(1, 30))
+def test_parts_cover_a_length(length):
+    for size in range(1, length + 1):
+        parts = covering(length, size)
+        places = [range(parts.start(i), parts.start(i) + size) for i in range(parts.parts)]
+        assert sorted({place for part in places for place in part}) == list(range(length))
+        assert sum(map(len, places)) == length + parts.back
+        assert all(len(range(max(a[0], b[0]), a[-1] + 1)) == 0 for a, b in pairwise(places[:-1]))
 
 
 def largest(kernel):

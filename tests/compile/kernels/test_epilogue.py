@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.compile.programs import F, compiled, graph_of, same_bits
+from tests.compile.programs import F, compiled, graph_of, same_bits, shared_finely
 from wengert.compile.emit.ir import Module
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import epilogue
+from wengert.compile.kernels import epilogue, panels, product
+from wengert.compile.kernels.tiling import Tiling, covering, split
 from wengert.compile.native import translate
 
 RNG = np.random.default_rng(5)
@@ -73,3 +74,43 @@ def test_a_dear_epilogue_is_code_for_one_vector(monkeypatch):
         monkeypatch.setattr(epilogue, "DEAR", dear)
         compiled(graph, [x, y])
     assert 4 * lengths[0] < lengths[1]
+
+
+def cut_by(parts):
+    """Return how to cut rows into tiles of at most four by a rule, columns into two vectors."""
+
+    def tile(machine, dtype, rows, columns, *_):
+        lanes = machine.lanes(dtype)
+        return Tiling(parts(rows, min(rows, 4)), split(max(1, -(-columns // lanes)), 2), lanes)
+
+    return tile
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m.vector_bytes}x{m.registers}")
+@pytest.mark.parametrize("dear", [0, 10**6], ids=["loops", "unrolled"])
+@pytest.mark.parametrize("copied", [False, True], ids=["in place", "copied"])
+@pytest.mark.parametrize("turned", [False, True], ids=["rows", "turned"])
+def test_rows_that_two_tiles_have_are_stored_once(machine, dear, copied, turned, monkeypatch):
+    monkeypatch.setattr(translate, "machine", lambda: machine)
+    monkeypatch.setattr(epilogue, "DEAR", dear)
+    if copied:
+        for name, value in (("FAR", 0), ("ROWS", 2), ("FEW", 2), ("PAGE", 1 << 20)):
+            monkeypatch.setattr(panels, name, value)
+        monkeypatch.setattr(panels, "STRIP", 1 << 12)
+    for rows in (4, 5, 6, 7, 8, 11):
+        shapes = (rows, 41), ((200, rows) if turned else (rows, 200)), (200, 41), (41,), (rows, 1)
+        inputs = [RNG.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+        def step(w, x, y, column, row):
+            x = F.permute_dims(x, (1, 0)) if turned else x
+            return w * row - F.tanh(column) * F.matmul(x, y)
+
+        graph = graph_of(step, *inputs)
+        found = []
+        for parts in (split, covering):
+            monkeypatch.setattr(product, "tile", cut_by(parts))
+            found.append(compiled(graph, inputs, o0=0))
+        same_bits(*found)
+        with monkeypatch.context() as patch:
+            shared_finely(patch)
+            same_bits(compiled(graph, inputs, threads=2, o0=0), found[0])

@@ -15,7 +15,7 @@ import wengert
 import wengert as wg
 from tests.compile.programs import F, compiled, graph_of, reference, same_bits, shared_finely
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import panels, product
+from wengert.compile.kernels import panels
 from wengert.compile.kernels import rows as rows_alone
 from wengert.compile.kernels.product import Product
 from wengert.compile.kernels.reduce import Reduce
@@ -275,9 +275,9 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
         monkeypatch.setattr(panels, "STRIP", strip)
         monkeypatch.setattr(panels, "WIDE_STRIP", strip)
         monkeypatch.setattr(panels, "CHUNK", chunk)
+        monkeypatch.setattr(panels, "NEAR_CHUNK", chunk)
         monkeypatch.setattr(panels, "SUMS", 1 << 15)
         monkeypatch.setattr(panels, "PACKED", chunk << 10)  # one row of tiles, some, or all
-        monkeypatch.setattr(product, "CHUNK", chunk)
         found.append(shared_and_whole(graph, [x, y], monkeypatch))
     for other in found[1:]:
         same_bits(other, found[0])

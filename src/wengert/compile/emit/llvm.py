@@ -30,6 +30,7 @@ def _target() -> Any:
     """Prepare LLVM for this machine; return the target and the processor's features."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
+    binding.initialize_native_asmparser()
     if sys.platform == "linux":
         with contextlib.suppress(RuntimeError):  # where libc holds the mathematical functions
             binding.load_library_permanently("libm.so.6")

@@ -69,12 +69,28 @@ def store_results(tile: Tile, sums: Sequence[str]) -> None:
     """
     long = math.prod(tile.kernel.inner) >= LONG
     if len(sums) == 1 or _cost(tile) < (1 if long else DEAR):
-        known: dict[tuple[Index, Index], str] = dict(zip(tile.places, sums, strict=True))
-        values = _Values(tile, lambda i, j: known[i, j])
-        for i, j in tile.places:
-            values.store(i, j)
+        _store_unrolled(tile, sums)
     else:
         _store_in_loops(tile, sums)
+
+
+def _store_unrolled(tile: Tile, sums: Sequence[str]) -> None:
+    """Store with a code of its own for each vector."""
+    known: dict[tuple[Index, Index], str] = dict(zip(tile.places, sums, strict=True))
+    values = _Values(tile, lambda i, j: known[i, j])
+    shared = tile.again
+
+    def rows(first: int, last: int) -> None:
+        for i, j in tile.places:
+            if first <= i < last:
+                values.store(i, j)
+
+    if shared:
+        for j in range(tile.vectors):
+            values.make(0, j, rows=False)
+        fresh = tile.function.value("icmp eq i64 %chunk, 0")
+        tile.function.when(fresh, lambda: rows(0, shared))
+    rows(shared, tile.rows)
 
 
 def _cost(tile: Tile) -> int:
@@ -100,7 +116,8 @@ def _store_in_loops(tile: Tile, sums: Sequence[str]) -> None:
 
     def column(j: Index, _: list[str]) -> None:
         values.make(0, j, rows=False)
-        function.loop(0, tile.rows, 1, lambda i, _: values.store(i, j))
+        first = "%chunk" if tile.again else 0
+        function.loop(first, tile.rows, 1, lambda i, _: values.store(i, j))
 
     full = tile.columns // tile.lanes
     function.loop(0, full, 1, column)

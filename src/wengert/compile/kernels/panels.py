@@ -55,8 +55,9 @@ AT_ONCE = 4
 """The same for rows of tiles. Their terms are often pages apart, in the same places of the nearest
 cache: the lines of sixteen would push each other out before all rows of tiles have read them."""
 
-CHUNK = 512
-"""The fewest rows for which a chunk copies panels of its own, that others copy, too."""
+CHUNK, NEAR_CHUNK = 512, 96
+"""The fewest rows for which a chunk copies panels of its own, that others copy, too; and where they
+are near and need not be turned."""
 
 PAGE = 4096
 """Bytes: what is multiples of it apart is in the same places of the nearest cache."""
@@ -117,6 +118,12 @@ def _reach(kernel: Product, factor: Strided) -> int:
     return kernel.inner[0] * abs(factor.strides[-1]) * factor.dtype.itemsize
 
 
+def shared_rows(kernel: Product) -> int:
+    """Return the fewest rows for which a chunk copies panels of its own."""
+    near = kernel.y.strides[-2] == 1 and _reach(kernel, kernel.y) < _scaled(kernel, FAR)
+    return NEAR_CHUNK if near else CHUNK
+
+
 def strip(kernel: Product) -> int:
     """Return how many parts of the columns are worked on together.
 
@@ -128,7 +135,7 @@ def strip(kernel: Product) -> int:
     panel = kernel.inner[0] * _width(kernel) * kernel.x.dtype.itemsize
     most = max(1, (WIDE_STRIP if worth_packing(kernel) else STRIP) // panel)
     strips = -(-parts // most)
-    if kernel.shape[-2] < 2 * CHUNK:
+    if kernel.shape[-2] < 2 * shared_rows(kernel):
         strips += strips % 2
     return -(-parts // strips)
 
@@ -322,13 +329,15 @@ class Block:
         def copy(k: Index, number: int) -> None:
             term, made = function.mul(k, steps[0]), function.mul(k, height)
 
-            def row(index: Index, _: list[str]) -> None:
-                down = function.mul(function.add(index, function.mul(at.row, -1)), rows * steps[1])
-                given = function.element(source, kind, function.add(term, down))
+            def copy_row(index: Index, _: list[str]) -> None:
+                row = start(function, self.kernel.tiling.rows, index)
+                down = function.add(row, function.mul(at.place[-2], -1))
+                place = function.add(term, function.mul(down, steps[1]))
+                given = function.element(source, kind, place)
                 target = function.element(self._row(at._replace(row=index)), kind, made)
                 self._copy(given, steps, target, (number, rows), height)
 
-            function.loop(at.row, end, 1, row)
+            function.loop(at.row, end, 1, copy_row)
 
         self._in_pieces(steps[1], AT_ONCE, copy)
 

@@ -17,9 +17,9 @@ from wengert.compile.kernels.grid import Grid, cut
 from wengert.compile.kernels.kernel import Index, Kernel, Store
 from wengert.compile.kernels.nodes import Result
 from wengert.compile.kernels.panels import (
-    CHUNK,
     Panels,
     crowded,
+    shared_rows,
     strip,
     worth_packing,
     worth_panels,
@@ -116,7 +116,7 @@ class Product(Kernel):
         """The groups of tiles of rows, for products that have too few columns to be shared."""
         rows = self.tiling.rows.parts
         columns = math.prod(self.shape[:-2]) * self.strips.chunks
-        most = self.shape[-2] // CHUNK if self.panels else rows
+        most = self.shape[-2] // shared_rows(self) if self.panels else rows
         wanted = min(most, -(-cut(rows * columns, self.work).chunks // max(1, columns)))
         return Grid(rows, -(-rows // max(1, wanted)))
 

@@ -117,21 +117,32 @@ class Region(NamedTuple):
     ) -> None:
         """Emit one row of tiles, of so many rows of elements."""
         tiling = kernel.tiling
+        done = again(function, tiling.rows, at.row)
         for first, last, columns in kernel.columns():
             tile = Tile(kernel, function.module, rows, columns, factors.piece)
 
             def turn(part: Index, _: list[str], tile: Tile = tile) -> None:
                 left = function.mul(start(function, tiling.vectors, part), tiling.lanes)
                 here = at._replace(part=part, place=(*at.place[:-1], left))
-                tile.call(function, here.place, factors.addresses(here))
+                tile.call(function, here.place, factors.addresses(here), done)
 
             function.loop(*common(function, self.parts, (first, last), tiling.vectors), 1, turn)
 
 
+def again(function: Function, parts: Split, part: Index) -> Index:
+    """Return how many places of a part are also in the one before."""
+    if not parts.back or isinstance(part, int):
+        return parts.back if part == parts.parts - 1 else 0
+    last = function.value(f"icmp eq i64 {part}, {parts.parts - 1}")
+    return function.value(f"select i1 {last}, i64 {parts.back}, i64 0")
+
+
 def start(function: Function, parts: Split, part: Index) -> Index:
     """Return where a part begins."""
-    more = function.min(part, parts.longer) if parts.longer else 0
-    return function.add(function.mul(part, parts.size), more)
+    place = function.mul(part, parts.size)
+    if parts.back:
+        return function.min(place, parts.start(parts.parts - 1))
+    return function.add(place, function.min(part, parts.longer) if parts.longer else 0)
 
 
 def common(

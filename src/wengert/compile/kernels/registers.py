@@ -67,6 +67,7 @@ class Tile:
         self.piece = piece
         self.x, self.y = piece.x, piece.y
         self.rows = rows
+        self.again = kernel.tiling.rows.back
         self.lanes = kernel.tiling.lanes
         self.columns = columns
         self.function = Function(module)
@@ -80,14 +81,30 @@ class Tile:
         self.name = module.define(self.function)
 
     def call(
-        self, function: Function, place: Sequence[Index], known: Mapping[Strided, str]
+        self,
+        function: Function,
+        place: Sequence[Index],
+        known: Mapping[Strided, str],
+        done: Index,
     ) -> None:
-        """Emit a call for the tile at a place of the space; `known` are addresses in the tile."""
+        """Emit a call for the tile at a place of the space.
+
+        Parameters
+        ----------
+        function : Function
+            Where the code goes.
+        place : sequence of index
+            Where the tile begins.
+        known : mapping
+            Addresses in the tile of some arrays.
+        done : index
+            How many rows have been stored already: none, or as many as the last tile begins early.
+        """
         pointers = [
             known[array] if array in known else address_at(function, array, place)
             for array in self.function.arrays
         ]
-        function.invoke(self.name, pointers, 0)
+        function.invoke(self.name, pointers, done)
 
     def _before(self) -> list[str]:
         """Return the sums of earlier terms."""

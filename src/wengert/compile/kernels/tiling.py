@@ -13,17 +13,24 @@ from wengert.graph.dtypes import DType
 
 
 class Split(NamedTuple):
-    """A length in nearly equal parts: the first `longer` parts have `size` + 1, the others `size`.
+    """A length in parts, nearly equal ones or equal ones of which the last begins too early.
 
     Attributes
     ----------
-    parts, size, longer : int
+    parts : int
+        How many.
+    size : int
+        The length of a part; the first `longer` parts have one more.
+    longer : int
         See above.
+    back : int
+        How many places of the last part are also in the one before.
     """
 
     parts: int
     size: int
-    longer: int
+    longer: int = 0
+    back: int = 0
 
     @property
     def most(self) -> int:
@@ -32,7 +39,8 @@ class Split(NamedTuple):
 
     def start(self, part: int) -> int:
         """Return where a part begins."""
-        return part * self.size + min(part, self.longer)
+        late = part == self.parts - 1
+        return part * self.size + min(part, self.longer) - late * self.back
 
     def runs(self) -> Iterator[tuple[int, int, int]]:
         """Yield ``(first part, last part + 1, size)`` of the parts of one size."""
@@ -48,13 +56,20 @@ def split(length: int, most: int) -> Split:
     return Split(parts, length // parts, length % parts)
 
 
+def covering(length: int, size: int) -> Split:
+    """Return the fewest parts of one size that cover a length, which is no shorter."""
+    parts = -(-length // size)
+    return Split(parts, size, back=parts * size - length)
+
+
 class Tiling(NamedTuple):
     """The tiles of one result.
 
     Attributes
     ----------
     rows : Split
-        The rows.
+        The rows. The last tile may have rows of the one before, which it does not store: a smaller
+        tile would have to be compiled.
     vectors : Split
         The columns, in vectors of `lanes`.
     lanes : int
@@ -103,11 +118,12 @@ def tile(
         spare = 1 if machine.fma else 2
         most = min((machine.registers - v - spare) // v, most_rows)
         for r in range(1, min(most, max(rows, 1)) + 1):
-            tiling = Tiling(split(rows, r), split(vectors, v), lanes)
-            shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
-            cost = cycles(tiling, rate, fetch) * (1 + code * (shapes - 1))
-            if best is None or cost < best[0]:
-                best = cost, tiling
+            for parts in dict.fromkeys((split(rows, r), covering(max(rows, r), r))):
+                tiling = Tiling(parts, split(vectors, v), lanes)
+                shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
+                cost = cycles(tiling, rate, fetch) * (1 + code * (shapes - 1))
+                if best is None or cost < best[0]:
+                    best = cost, tiling
     assert best is not None
     return best[1]
 

@@ -39,6 +39,9 @@ _COPY = 8.0
 _SCATTER = 2.0
 """Cycles that writing or reading an element takes whose neighbours are elsewhere."""
 
+_SAME = 1.02
+"""How much more than the least the cost of an orientation may be to pass for the same."""
+
 _NEARLY = 1.05
 """How much more than the least the cost of an orientation may be, if it reads fewer lines."""
 
@@ -226,9 +229,9 @@ def _majority(kernel: Kernel, layouts: _Layouts) -> int:
 def _orient(kernel: Product, layouts: _Layouts) -> None:
     """Choose the axes of rows and columns that cost least, copies included.
 
-    If two cost the same, vectors are made of data rather than of parameters: threads share out the
-    data, and whoever cuts columns copies nothing twice. Rows that would be pages apart are taken
-    along another axis, if that costs hardly more: a tile then reads fewer lines.
+    If two cost about the same, vectors are made of data rather than of parameters: threads share
+    out the data, and whoever cuts columns copies nothing twice. Rows that would be pages apart are
+    taken along another axis, if that costs hardly more: a tile then reads fewer lines.
     """
     rank = len(kernel.shape)
     x, y = kernel.x.strides, kernel.y.strides
@@ -238,7 +241,9 @@ def _orient(kernel: Product, layouts: _Layouts) -> None:
         for rows, columns in itertools.permutations(range(rank), 2)
         if not (x[columns] or y[rows]) or not (y[columns] or x[rows])
     ]
-    least, _, rows, columns = min(choices)
+    least = min(choices)[0]
+    same = [c for c in choices if c[0] <= _SAME * least]
+    *_, rows, columns = min(same, key=lambda choice: choice[1:])
     if abs(x[rows] or y[rows]) * kernel.x.dtype.itemsize >= PAGE:
         near = [c for c in choices if c[-1] == columns and c[0] <= _NEARLY * least]
         *_, rows, _ = min(near, key=lambda choice: abs(x[choice[2]] or y[choice[2]]))
