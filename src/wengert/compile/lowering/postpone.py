@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from wengert.compile.emit.arrays import Buffer
@@ -61,8 +60,9 @@ class _Order:
         for chain, place in reversed(self._place.items()):
             if any(isinstance(kernel, Check) for _, kernel in chain.kernels):
                 continue  # the memory of what a failure leaves alone is free after all checks
-            best = min(self._choices(chain), key=partial(self._growth, chain))
-            if self._growth(chain, best) < 0:
+            growth = {choice: self._growth(chain, choice) for choice in self._choices(chain)}
+            best = min(growth, key=growth.__getitem__)
+            if growth[best] < 0:
                 self._move(chain, best)
                 self._early[place].remove(chain)
                 (self._late if chain.work >= LONG else self._early)[best].append(chain)
