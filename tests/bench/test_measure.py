@@ -15,7 +15,7 @@ SMALL = {
 
 
 def samples(*medians):
-    return [{"median": m, "minimum": m, "calls": 1, "foreign": 0.0, "alone": True} for m in medians]
+    return [{"median": m, "minimum": m, "calls": 1, "foreign": 0.0} for m in medians]
 
 
 def test_equal_losses_pass():

@@ -1,36 +1,54 @@
 """Telling whether another program has the processor's second hardware thread."""
 
-import itertools
+import pytest
 
 from wengert.bench import neighbour
-from wengert.bench.neighbour import Neighbour
+from wengert.bench.neighbour import IssueRate, judged
 
 
-def scripted(monkeypatch, *rates):
-    """Let idle instructions start at such rates, after one of 1 that is confirmed."""
-    seconds = itertools.chain.from_iterable((rate, 1.0) for rate in (1, 1, 1, *rates))
-    monkeypatch.setattr(neighbour, "_seconds", lambda loop: next(seconds))
-    monkeypatch.setattr(neighbour, "CALIBRATION", 1)
-    return Neighbour()
+def reply(*groups):
+    return {"median": 99.0, "minimum": 98.0, "groups": groups}
 
 
-def test_idle_instructions_that_take_twice_as_long_tell_of_a_neighbour(monkeypatch):
-    found = scripted(monkeypatch, 0.5, 1, 0.9)
-    assert [found.absent() for _ in range(3)] == [False, True, True]
+def test_calls_beside_another_program_on_the_processor_do_not_count():
+    alone = [(float(i), 1.0 - i / 100) for i in range(1, 6)]
+    (one,) = judged([{"a": reply(*alone, (70.0, 0.55), (80.0, 0.5))}])
+    assert one["a"]["alone"]
+    assert (one["a"]["median"], one["a"]["minimum"]) == (3.0, 1.0)
 
 
-def test_a_rate_that_is_not_confirmed_is_not_believed(monkeypatch):
-    found = scripted(monkeypatch, 9, 1, 9, 9, 9, 0.5)
-    assert [found.absent(), found.best] == [True, 1]
-    assert [found.absent(), found.best] == [False, 1]
+def test_if_one_worker_is_hardly_ever_alone_all_calls_of_all_workers_count():
+    quiet, loud = reply(*[(1.0, 1.0)] * 20), reply(*[(1.0, 1.0)] * 3, *[(2.0, 0.5)] * 17)
+    first, second = judged([{"a": quiet, "b": loud}, {"a": quiet, "b": quiet}])
+    assert [first[name]["alone"] for name in "ab"] == [False, False]
+    assert [first[name]["median"] for name in "ab"] == [99.0, 99.0]
+    assert [second[name]["alone"] for name in "ab"] == [True, True]
 
 
-def test_a_better_rate_is_learnt(monkeypatch):
-    found = scripted(monkeypatch, 2, 2, 2, 1)
-    assert [found.absent(), found.best, found.absent()] == [True, 2, False]
+def test_single_rates_that_are_too_high_change_nothing():
+    groups = [(1.0, 1.0)] * 60 + [(5.0, 9.0)] * 2
+    (one,) = judged([{"a": reply(*groups)}])
+    assert (one["a"]["alone"], one["a"]["median"]) == (True, 1.0)
 
 
-def test_the_loops_run_and_their_rate_is_a_number():
-    found = Neighbour()
-    assert 0.1 < found.best < 10
-    assert found.absent() in {True, False}
+def test_one_threshold_holds_for_all_rounds():
+    before, after = ({"a": reply(*[(1.0, rate)] * 10)} for rate in (0.5, 1.0))
+    assert [one["a"]["alone"] for one in judged([before])] == [True]  # nothing better is known
+    assert [one["a"]["alone"] for one in judged([before, after])] == [False, True]
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_a_single_long_call_is_alone_or_not(rate):
+    other = {"a": reply(*[(1.0, 1.0)] * 9)}
+    (one, _) = judged([{"a": reply((1.0, rate))}, other])
+    assert one["a"]["alone"] == (rate == 1.0)
+
+
+def test_the_rate_is_of_idle_turns_to_turns_of_the_chain(monkeypatch):
+    times = iter([3.0, 2.0])
+    monkeypatch.setattr(neighbour, "_seconds", lambda loop: next(times))
+    assert IssueRate()() == 1.5
+
+
+def test_the_loops_run():
+    assert IssueRate()() > 0

@@ -13,7 +13,7 @@ NET = Workload((2, 3, 5), 7)
 
 
 def samples(*medians):
-    return [{"median": m, "minimum": m, "calls": 1, "foreign": 0.0, "alone": True} for m in medians]
+    return [{"median": m, "minimum": m, "calls": 1, "foreign": 0.0} for m in medians]
 
 
 def measured(quiet=True, **further):

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from wengert.bench.neighbour import Round, judged
 from wengert.bench.stats import Summary, ratios, summarise
 
 REPLY_SECONDS = 600.0
@@ -251,14 +252,14 @@ class Rounds:
     ----------
     samples : dict
         For each peer, one reply per round: ``median``, ``minimum``, ``calls``, ``foreign``,
-        ``alone``.
+        ``groups``, ``alone``.
     disturbed : int
         Rounds measured again because others used the processors meanwhile.
     quiet : bool
         Whether enough undisturbed rounds were found; if not, disturbed ones are kept.
     """
 
-    samples: dict[str, list[dict[str, float]]]
+    samples: dict[str, list[dict[str, Any]]]
     disturbed: int
     quiet: bool
 
@@ -307,7 +308,8 @@ def race(
     """Measure all workers in rounds; within a round each is measured once, in random order.
 
     A round in which other processes used a worker's processors, or another program had the second
-    hardware thread all the time, is measured again: the criterion knows nothing of the times.
+    hardware thread nearly all the time, is measured again: the criterion knows nothing of the
+    times.
 
     Parameters
     ----------
@@ -323,29 +325,27 @@ def race(
         At most so many times the rounds asked for are measured.
     """
     order = random.Random(seed)
-    measured: list[dict[str, dict[str, float]]] = []
+    measured: list[Round] = []
     for _ in range(attempts * rounds):
         names = list(workers)
         order.shuffle(names)
         measured.append({name: workers[name].ask(do="time", seconds=seconds) for name in names})
-        if len(quiet_rounds(measured)) == rounds:
+        kept = quiet_rounds(judged(measured))
+        if len(kept) == rounds:
             break
-    kept = quiet_rounds(measured)
     quiet = len(kept) == rounds
     if not quiet:
-        kept = sorted(measured, key=_disturbance)[:rounds]
+        kept = sorted(judged(measured), key=_disturbance)[:rounds]
     samples = {name: [one[name] for one in kept] for name in workers}
     return Rounds(samples, len(measured) - rounds, quiet)
 
 
-def quiet_rounds(
-    measured: Sequence[dict[str, dict[str, float]]],
-) -> list[dict[str, dict[str, float]]]:
+def quiet_rounds(measured: Sequence[Round]) -> list[Round]:
     """Return the rounds in which nobody else noticeably used a worker's processors."""
-    return [one for one in measured if _disturbance(one) <= (0, QUIET)]
+    return [one for one in measured if _disturbance(one)[:2] == (False, 0)]
 
 
-def _disturbance(one: Mapping[str, Mapping[str, float]]) -> tuple[int, float]:
-    """Return how many workers were not alone, and the largest share of time that others had."""
-    shares = [sample["foreign"] for sample in one.values()]
-    return sum(not sample["alone"] for sample in one.values()), max(shares, default=0.0)
+def _disturbance(one: Round) -> tuple[bool, int, float]:
+    """Return whether others had much of the processors, how many were not alone, and the share."""
+    share = max((reply["foreign"] for reply in one.values()), default=0.0)
+    return share > QUIET, sum(not reply["alone"] for reply in one.values()), share

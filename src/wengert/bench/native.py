@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from wengert.compile.emit.llvm import attributes, machine, object_code
+from wengert.compile.emit.llvm import accept_assembly, attributes, machine, object_code
 from wengert.compile.emit.loader import from_objects
 
 CHAINS = 12
@@ -134,6 +134,7 @@ def ping_pong_loop() -> Callable[[int, int, int], Any]:
 
 def idle_loop() -> Callable[[int], Any]:
     """Compile a loop of `IDLE` instructions that do nothing; it takes the number of turns."""
+    accept_assembly()
     idle = "\\0A".join(["nop"] * IDLE)
     return _looping(f'call void asm sideeffect "{idle}", ""()', 0)
 
@@ -149,6 +150,7 @@ def waiting_chain() -> Callable[[int], Any]:
 
 
 def _looping(body: str, last: int) -> Callable[[int], Any]:
+    """Compile a loop whose turns make ``%x{last}`` of ``%x0``, or leave that as it is."""
     signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
     return _compiled(_TURNS.format(body=body, last=last), signature)
 

@@ -9,55 +9,38 @@ ever.
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from wengert.bench.native import idle_loop, waiting_chain
+
+Round: TypeAlias = dict[str, dict[str, Any]]
+"""What each worker replied in one round."""
 
 TURNS = 1000
 """Turns of both loops: some 10 microseconds each."""
 
-ALONE = 0.75
-"""The least share of the best rate at which instructions start while nobody else is there."""
+BEST = 0.95
+"""The quantile of all rates that stands for the rate alone: single ones are too high, where an
+interrupt made the chain long. Where one is alone more seldom, nothing can be told, nor chosen."""
 
-CONFIRMED = 3
-"""How often in a row a rate must be seen to be believed: an interrupt, or a stranger who has the
-multiplier, makes the chain long."""
+ALONE = 0.9
+"""The least share of that rate at which nobody else is there."""
 
-CALIBRATION = 1000
-"""How often so many rates are looked at to learn the best one: a tenth of a second. Strangers come
-and go."""
+FEWEST, SHARE = 3, 0.2
+"""The fewest groups of calls, and the smallest share of all, that may stand for a measurement."""
 
 
-class Neighbour:
-    """Watches the second hardware thread, by how fast instructions that do nothing start.
-
-    Attributes
-    ----------
-    best : float
-        The most turns of the idle loop in the time of one of the chain, so far; seen some times in
-        a row.
-    """
+class IssueRate:
+    """Measures how many idle turns there are in the time of a turn of the chain."""
 
     def __init__(self) -> None:
         self._idle, self._chain = idle_loop(), waiting_chain()
-        self.best = max(self._confirmed(self._rate()) for _ in range(CALIBRATION))
 
-    def absent(self) -> bool:
-        """Tell whether nobody else uses the processor right now, as far as was ever seen."""
-        rate = self._rate()
-        if rate > self.best:
-            rate = self._confirmed(rate)
-            self.best = max(self.best, rate)
-        return rate >= ALONE * self.best
-
-    def _confirmed(self, rate: float) -> float:
-        """Return the least of some rates in a row, of which one is known."""
-        return min(rate, *(self._rate() for _ in range(CONFIRMED - 1)))
-
-    def _rate(self) -> float:
-        """Return how many idle turns there are in the time of a turn of the chain."""
+    def __call__(self) -> float:
+        """Return the rate at this moment."""
         return _seconds(self._chain) / _seconds(self._idle)
 
 
@@ -65,3 +48,47 @@ def _seconds(loop: Callable[[int], Any]) -> float:
     start = time.perf_counter()
     loop(TURNS)
     return time.perf_counter() - start
+
+
+def judged(measured: Sequence[Round]) -> list[Round]:
+    """Return rounds with the times of calls alone, where each worker has enough of them.
+
+    One threshold holds for all workers and rounds; all workers of a round are treated alike.
+
+    Parameters
+    ----------
+    measured : sequence
+        Rounds; each reply has ``groups``: for each group of calls its seconds per call, and the
+        lower of the rates before and after it.
+
+    Returns
+    -------
+    list
+        The same with ``alone`` in each reply; where it is true, with ``median`` and ``minimum`` of
+        the groups alone.
+    """
+    rates = sorted(rate for one in measured for rate in _rates(one))
+    least = ALONE * rates[int(BEST * (len(rates) - 1))]
+    return [_judged(one, least) for one in measured]
+
+
+def _rates(one: Round) -> list[float]:
+    return [rate for reply in one.values() for _, rate in reply["groups"]]
+
+
+def _judged(one: Round, least: float) -> Round:
+    alone = {
+        name: [seconds for seconds, rate in reply["groups"] if rate >= least]
+        for name, reply in one.items()
+    }
+    if not all(_enough(alone[name], one[name]) for name in one):
+        return {name: {**reply, "alone": False} for name, reply in one.items()}
+    return {
+        name: {**reply, "alone": True, "median": statistics.median(times), "minimum": min(times)}
+        for (name, reply), times in zip(one.items(), alone.values(), strict=True)
+    }
+
+
+def _enough(times: Sequence[float], reply: Mapping[str, Any]) -> bool:
+    everything = len(reply["groups"])
+    return len(times) >= min(everything, max(FEWEST, SHARE * everything))

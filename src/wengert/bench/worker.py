@@ -17,17 +17,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from wengert.bench.neighbour import Neighbour
+from wengert.bench.neighbour import IssueRate
 from wengert.bench.peers import Unsupported
 from wengert.bench.task import Task
 
 BATCH_SECONDS = 1e-3
 """Calls are timed in groups of about this length, so that reading the clock costs nothing."""
-
-FEWEST, SHARE = 3, 0.05
-"""The fewest groups of calls, and the smallest share of all, that may stand for a measurement."""
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 
@@ -88,7 +85,7 @@ class Surroundings:
 
 
 def time_calls(
-    run: Callable[[], Any], seconds: float, alone: Callable[[], bool] = lambda: True
+    run: Callable[[], Any], seconds: float, rate: Callable[[], float] = lambda: 1.0
 ) -> dict[str, Any]:
     """Call `run` for about `seconds` and return seconds per call.
 
@@ -99,52 +96,34 @@ def time_calls(
     seconds : float
         Length of the measurement. A tenth of it is warm-up, at least one call; work that takes
         longer than the whole measurement is done once and timed at once.
-    alone : Callable, optional
-        Tells whether nobody else has the processor's second hardware thread right now. Groups of
-        calls before and after which it says so count alone, if there are enough of them.
+    rate : Callable, optional
+        Returns how fast instructions start at the moment; see `wengert.bench.neighbour`.
 
     Returns
     -------
     dict
         ``median`` and ``minimum`` over groups of calls, in seconds per call; ``calls``;
-        ``foreign``, the share of these cores' time that went to others; and ``alone``, whether
-        nobody was seen on the second hardware thread.
+        ``foreign``, the share of these cores' time that went to others; and ``groups``: the seconds
+        per call of each, with the lower of the rates before and after it.
     """
-    surroundings = Surroundings()
-    samples = [_sample(run, 1, alone)]
-    group = 1
-    if samples[0].seconds < seconds:
+    surroundings, before = Surroundings(), rate()
+    groups, group = [(_seconds_per_call(run, 1), min(before, rate()))], 1
+    if groups[0][0] < seconds:
         group = _group_size(run, seconds)
-        surroundings, samples = Surroundings(), []
+        surroundings, groups, before = Surroundings(), [], rate()
         end = time.perf_counter() + seconds
-        while not samples or time.perf_counter() < end:
-            samples.append(_sample(run, group, alone))
-    undisturbed = [sample for sample in samples if sample.alone]
-    enough = len(undisturbed) >= min(len(samples), max(FEWEST, SHARE * len(samples)))
-    times = [sample.seconds for sample in (undisturbed if enough else samples)]
+        while not groups or time.perf_counter() < end:
+            needed, after = _seconds_per_call(run, group), rate()
+            groups.append((needed, min(before, after)))
+            before = after
+    times = [needed for needed, _ in groups]
     return {
         "median": statistics.median(times),
         "minimum": min(times),
         "calls": group * len(times),
         "foreign": surroundings.share(),
-        "alone": enough,
+        "groups": groups,
     }
-
-
-class _Sample(NamedTuple):
-    """Seconds per call of a group of calls, and whether nobody was there before and after it."""
-
-    seconds: float
-    alone: bool
-
-
-def _sample(run: Callable[[], Any], calls: int, alone: Callable[[], bool]) -> _Sample:
-    """Time some calls."""
-    before, start = alone(), time.perf_counter()
-    for _ in range(calls):
-        run()
-    seconds = (time.perf_counter() - start) / calls
-    return _Sample(seconds, alone() and before)
 
 
 def _group_size(run: Callable[[], Any], seconds: float) -> int:
@@ -154,6 +133,13 @@ def _group_size(run: Callable[[], Any], seconds: float) -> int:
         run()
         calls += 1
     return max(1, round(BATCH_SECONDS * calls / (time.perf_counter() - start)))
+
+
+def _seconds_per_call(run: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
 
 
 def first_call(run: Callable[[], Any]) -> dict[str, Any]:
@@ -174,6 +160,15 @@ def _largest_size() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def _issue_rate() -> Callable[[], float]:
+    """Return what tells how fast instructions start, where there is one processor to look at.
+
+    Several may be the threads of one core, on which this process would be its own neighbour.
+    """
+    bound = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
+    return IssueRate() if bound else lambda: 1.0
+
+
 class Server:
     """Answers requests: a JSON object with ``do`` and what that needs.
 
@@ -185,7 +180,7 @@ class Server:
     def __init__(self, module: str) -> None:
         self._prepare: Callable[[dict[str, Any]], Task] = importlib.import_module(module).prepare
         self._task: Task | None = None
-        self._neighbour: Neighbour | None = None
+        self._rate: Callable[[], float] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what one request asks and return the reply."""
@@ -203,8 +198,8 @@ class Server:
             return first_call(self._task.run)
         if request["do"] == "memory":
             return self._task.memory() if self._task.memory else {}
-        self._neighbour = self._neighbour or Neighbour()
-        return time_calls(self._task.run, request["seconds"], self._neighbour.absent)
+        self._rate = self._rate or _issue_rate()
+        return time_calls(self._task.run, request["seconds"], self._rate)
 
 
 def main() -> None:

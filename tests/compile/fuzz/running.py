@@ -14,7 +14,8 @@ from tests.compile.fences import Fence
 from tests.compile.fuzz.generator import Program
 from tests.compile.programs import poisoned
 from wengert.compile.emit.machine import Machine
-from wengert.compile.kernels import grid, panels, reduce, strips
+from wengert.compile.kernels import grid, panels, product, reduce, strips
+from wengert.compile.kernels.tiling import covering
 from wengert.compile.lowering import phases, postpone, rounds
 from wengert.compile.native import translate
 from wengert.compile.native.executable import compile_graph
@@ -75,6 +76,16 @@ def machines(like: Machine) -> list[Machine]:
     ]
 
 
+def _overlapping(tile: Any) -> Any:
+    """Return a way to cut results into tiles that always have one number of rows."""
+
+    def cut(machine: Machine, dtype: Any, rows: int, *rest: Any) -> Any:
+        found = tile(machine, dtype, rows, *rest)
+        return found._replace(rows=covering(max(rows, 1), found.rows.most))
+
+    return cut
+
+
 @contextmanager
 def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
     """Cut, tile and copy otherwise; with `tree` add otherwise, too, which changes bits."""
@@ -106,6 +117,9 @@ def changed(rng: np.random.Generator, *, tree: bool) -> Iterator[str]:
             choose(panels, "NEAREST", 1, 1 << 15)
             choose(panels, "AT_ONCE", 1, 4)
             choose(panels, "SUMS", 1 << 13, 1 << 16)
+            if rng.random() < 0.5:
+                patch.setattr(product, "tile", _overlapping(product.tile))
+                said.append("overlapping tiles")
             choose(panels, "PACKED", 1, 1 << 13, 1 << 16)
         if tree:  # other tiles may lead to other layouts, along which sums are taken
             known = machines(translate.machine())

@@ -60,11 +60,12 @@ def test_tiles_take_few_instructions_where_vectors_are_long():
     assert largest(product_on(64, square)) == (6, 4)
     assert largest(product_on(64, (1024, 1024, 1024))) == (6, 4)
     assert largest(product_on(64, (1024, 1024, 256), turned=True)) == alone  # panels are far away
+    assert largest(product_on(64, (1024, 2048, 64), turned=True)) == (6, 4)  # no panels
     assert largest(product_on(32, square)) == (6, 2)
 
 
 def test_the_last_tile_begins_early_rather_than_be_smaller_if_that_is_cheap():
-    assert product_on(64, (256, 256, 256)).tiling.rows == Split(43, 6, back=2)
+    assert product_on(64, (256, 256, 256)).tiling.rows == Split(43, 6, overlap=2)
     assert product_on(64, (10, 256, 256)).tiling.rows == Split(2, 5)
     assert product_on(64, (252, 256, 256)).tiling.rows == Split(42, 6)
 
@@ -75,7 +76,7 @@ def test_parts_cover_a_length(length):
         parts = covering(length, size)
         places = [range(parts.start(i), parts.start(i) + size) for i in range(parts.parts)]
         assert sorted({place for part in places for place in part}) == list(range(length))
-        assert sum(map(len, places)) == length + parts.back
+        assert sum(map(len, places)) == length + parts.overlap
         assert all(len(range(max(a[0], b[0]), a[-1] + 1)) == 0 for a, b in pairwise(places[:-1]))
 
 

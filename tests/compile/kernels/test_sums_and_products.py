@@ -284,7 +284,8 @@ def test_panels_change_no_bit(shape, turned, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "shape", [(20000, 100, 64), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)]
+    "shape",
+    [(20000, 100, 16), (20000, 100, 64), (20000, 600, 64), (20000, 100, 300), (1500, 900, 300)],
 )
 def test_copies_take_little_memory(shape, monkeypatch):
     monkeypatch.setattr(rounds, "BLOCKS", 1 << 20)  # terms in one block, however many
@@ -293,7 +294,8 @@ def test_copies_take_little_memory(shape, monkeypatch):
     graph = graph_of(lambda x, y: F.matmul(F.permute_dims(x, (1, 0)), y), x, y)
     plan = make_plan(graph, {})
     whole = 1.1 * max(x.nbytes, y.nbytes)
-    assert 0 < plan.scratch_bytes <= min(whole, panels.WIDE_STRIP) + panels.STRIP
+    assert plan.scratch_bytes <= min(whole, panels.WIDE_STRIP) + panels.STRIP
+    assert plan.scratch_bytes > 0 or columns < panels.ROWS
 
 
 def test_large_products_run_in_threads_with_small_stacks():

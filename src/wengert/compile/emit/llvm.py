@@ -30,11 +30,16 @@ def _target() -> Any:
     """Prepare LLVM for this machine; return the target and the processor's features."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    binding.initialize_native_asmparser()
     if sys.platform == "linux":
         with contextlib.suppress(RuntimeError):  # where libc holds the mathematical functions
             binding.load_library_permanently("libm.so.6")
     return binding.Target.from_default_triple()
+
+
+def accept_assembly() -> None:
+    """Let code contain instructions in the processor's own notation."""
+    _target()
+    binding.initialize_native_asmparser()
 
 
 class _Processor(NamedTuple):

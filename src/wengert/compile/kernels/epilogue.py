@@ -47,7 +47,12 @@ def prefetch(tile: Tile) -> None:
                 prefetch_line(function, at, array in written)
 
     if far:
-        function.loop(0, tile.rows, 1, row)
+        function.loop(_first(tile), tile.rows, 1, row)
+
+
+def _first(tile: Tile) -> Index:
+    """Return the first row that a tile stores."""
+    return "%done" if tile.overlap else 0
 
 
 def _is_far(array: Strided) -> bool:
@@ -78,7 +83,7 @@ def _store_unrolled(tile: Tile, sums: Sequence[str]) -> None:
     """Store with a code of its own for each vector."""
     known: dict[tuple[Index, Index], str] = dict(zip(tile.places, sums, strict=True))
     values = _Values(tile, lambda i, j: known[i, j])
-    shared = tile.again
+    shared = tile.overlap
 
     def rows(first: int, last: int) -> None:
         for i, j in tile.places:
@@ -88,8 +93,8 @@ def _store_unrolled(tile: Tile, sums: Sequence[str]) -> None:
     if shared:
         for j in range(tile.vectors):
             values.make(0, j, rows=False)
-        fresh = tile.function.value("icmp eq i64 %chunk, 0")
-        tile.function.when(fresh, lambda: rows(0, shared))
+        none = tile.function.value("icmp eq i64 %done, 0")
+        tile.function.when(none, lambda: rows(0, shared))
     rows(shared, tile.rows)
 
 
@@ -116,8 +121,7 @@ def _store_in_loops(tile: Tile, sums: Sequence[str]) -> None:
 
     def column(j: Index, _: list[str]) -> None:
         values.make(0, j, rows=False)
-        first = "%chunk" if tile.again else 0
-        function.loop(first, tile.rows, 1, lambda i, _: values.store(i, j))
+        function.loop(_first(tile), tile.rows, 1, lambda i, _: values.store(i, j))
 
     full = tile.columns // tile.lanes
     function.loop(0, full, 1, column)

@@ -55,9 +55,11 @@ AT_ONCE = 4
 """The same for rows of tiles. Their terms are often pages apart, in the same places of the nearest
 cache: the lines of sixteen would push each other out before all rows of tiles have read them."""
 
-CHUNK, NEAR_CHUNK = 512, 96
-"""The fewest rows for which a chunk copies panels of its own, that others copy, too; and where they
-are near and need not be turned."""
+CHUNK = 512
+"""The fewest rows for which a chunk copies panels of its own, that others copy, too."""
+
+NEAR_CHUNK = 96
+"""The same where the second factor is near and its columns are side by side: copying is quick."""
 
 PAGE = 4096
 """Bytes: what is multiples of it apart is in the same places of the nearest cache."""
@@ -91,7 +93,10 @@ def worth_panels(kernel: Product) -> bool:
 
 
 def _ragged(kernel: Product, factor: Strided) -> bool:
-    """Tell whether vectors are as long as lines, and those of most terms begin within one."""
+    """Tell whether vectors are as long as lines, and those of most terms begin within one.
+
+    Where the first term begins is not looked at: kernels that differ in it alone share code.
+    """
     wide = kernel.machine.vector_bytes >= ALIGNMENT
     return wide and factor.strides[-1] * factor.dtype.itemsize % ALIGNMENT != 0
 

@@ -93,7 +93,8 @@ class Product(Kernel):
     def tiling(self) -> Tiling:
         """How it is cut into tiles."""
         most = UNCROWDED if crowded(self) else MOST_ROWS
-        return tile(self.machine, self.x.dtype, *self.shape[-2:], most, worth_packing(self))
+        far = self.panels and worth_packing(self)
+        return tile(self.machine, self.x.dtype, *self.shape[-2:], most, far)
 
     @property
     def panels(self) -> bool:

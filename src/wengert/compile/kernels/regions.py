@@ -117,7 +117,7 @@ class Region(NamedTuple):
     ) -> None:
         """Emit one row of tiles, of so many rows of elements."""
         tiling = kernel.tiling
-        done = again(function, tiling.rows, at.row)
+        done = overlap(function, tiling.rows, at.row)
         for first, last, columns in kernel.columns():
             tile = Tile(kernel, function.module, rows, columns, factors.piece)
 
@@ -129,18 +129,21 @@ class Region(NamedTuple):
             function.loop(*common(function, self.parts, (first, last), tiling.vectors), 1, turn)
 
 
-def again(function: Function, parts: Split, part: Index) -> Index:
+def overlap(function: Function, parts: Split, part: Index) -> Index:
     """Return how many places of a part are also in the one before."""
-    if not parts.back or isinstance(part, int):
-        return parts.back if part == parts.parts - 1 else 0
-    last = function.value(f"icmp eq i64 {part}, {parts.parts - 1}")
-    return function.value(f"select i1 {last}, i64 {parts.back}, i64 0")
+    last = parts.parts - 1
+    if not parts.overlap:
+        return 0
+    if isinstance(part, int):
+        return parts.overlap if part == last else 0
+    ends = function.value(f"icmp eq i64 {part}, {last}")
+    return function.value(f"select i1 {ends}, i64 {parts.overlap}, i64 0")
 
 
 def start(function: Function, parts: Split, part: Index) -> Index:
     """Return where a part begins."""
     place = function.mul(part, parts.size)
-    if parts.back:
+    if parts.overlap:
         return function.min(place, parts.start(parts.parts - 1))
     return function.add(place, function.min(part, parts.longer) if parts.longer else 0)
 

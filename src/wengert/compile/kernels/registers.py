@@ -32,6 +32,10 @@ PAIRED = 8
 """The fewest terms that are added so."""
 
 
+DONE = "done"
+"""The number that tiles are told: how many of their rows have been stored already."""
+
+
 class Piece(NamedTuple):
     """Some of the terms of a sum of products, all unless it is cut into blocks of terms.
 
@@ -67,10 +71,10 @@ class Tile:
         self.piece = piece
         self.x, self.y = piece.x, piece.y
         self.rows = rows
-        self.again = kernel.tiling.rows.back
+        self.overlap = kernel.tiling.rows.overlap
         self.lanes = kernel.tiling.lanes
         self.columns = columns
-        self.function = Function(module)
+        self.function = Function(module, (DONE,))
         self.kind = vector(scalar_type(kernel.x.dtype), self.lanes)
         self.vectors = -(-columns // self.lanes)
         self.places = [(i, j) for i in range(rows) for j in range(self.vectors)]
@@ -98,7 +102,7 @@ class Tile:
         known : mapping
             Addresses in the tile of some arrays.
         done : index
-            How many rows have been stored already: none, or as many as the last tile begins early.
+            How many rows have been stored already: none, or the overlap.
         """
         pointers = [
             known[array] if array in known else address_at(function, array, place)

@@ -23,14 +23,14 @@ class Split(NamedTuple):
         The length of a part; the first `longer` parts have one more.
     longer : int
         See above.
-    back : int
-        How many places of the last part are also in the one before.
+    overlap : int
+        How many places of the last part are also in the one before: it begins early, not ends late.
     """
 
     parts: int
     size: int
     longer: int = 0
-    back: int = 0
+    overlap: int = 0
 
     @property
     def most(self) -> int:
@@ -38,9 +38,10 @@ class Split(NamedTuple):
         return self.size + (self.longer > 0)
 
     def start(self, part: int) -> int:
-        """Return where a part begins."""
-        late = part == self.parts - 1
-        return part * self.size + min(part, self.longer) - late * self.back
+        """Return where a part begins; where the parts end, for the number of parts."""
+        last = part == self.parts - 1
+        place = part * self.size + min(part, self.longer)
+        return place - self.overlap if last or part == self.parts else place
 
     def runs(self) -> Iterator[tuple[int, int, int]]:
         """Yield ``(first part, last part + 1, size)`` of the parts of one size."""
@@ -59,7 +60,7 @@ def split(length: int, most: int) -> Split:
 def covering(length: int, size: int) -> Split:
     """Return the fewest parts of one size that cover a length, which is no shorter."""
     parts = -(-length // size)
-    return Split(parts, size, back=parts * size - length)
+    return Split(parts, size, overlap=parts * size - length)
 
 
 class Tiling(NamedTuple):
@@ -111,14 +112,14 @@ def tile(
     lanes = machine.lanes(dtype)
     rate = _SHARED if machine.vector_bytes >= ALIGNMENT else math.inf
     fetch = _FETCH * machine.vector_bytes if far else 0.0
-    vectors = max(1, -(-columns // lanes))
+    rows, vectors = max(rows, 1), max(1, -(-columns // lanes))
     code = _SMALL_CODE if rows * vectors <= SMALL else _CODE
     best: tuple[float, Tiling] | None = None
     for v in range(1, min(vectors, _MOST_VECTORS) + 1):
         spare = 1 if machine.fma else 2
         most = min((machine.registers - v - spare) // v, most_rows)
-        for r in range(1, min(most, max(rows, 1)) + 1):
-            for parts in dict.fromkeys((split(rows, r), covering(max(rows, r), r))):
+        for r in range(1, min(most, rows) + 1):
+            for parts in dict.fromkeys((split(rows, r), covering(rows, r))):
                 tiling = Tiling(parts, split(vectors, v), lanes)
                 shapes = len(list(tiling.rows.runs())) * len(list(tiling.vectors.runs()))
                 cost = cycles(tiling, rate, fetch) * (1 + code * (shapes - 1))

@@ -226,6 +226,15 @@ def _majority(kernel: Kernel, layouts: _Layouts) -> int:
     return max(votes, key=lambda axis: votes[axis], default=-1)
 
 
+class _Choice(NamedTuple):
+    """An orientation: whether vectors had better be made of the other factor, axes, and cost."""
+
+    unsuited: bool
+    rows: int
+    columns: int
+    cost: float
+
+
 def _orient(kernel: Product, layouts: _Layouts) -> None:
     """Choose the axes of rows and columns that cost least, copies included.
 
@@ -237,16 +246,20 @@ def _orient(kernel: Product, layouts: _Layouts) -> None:
     x, y = kernel.x.strides, kernel.y.strides
     data_first = layouts.is_parameter(kernel.y) and not layouts.is_parameter(kernel.x)
     choices = [
-        (_cost(kernel, rows, columns, layouts), (x[columns] == 0) == data_first, rows, columns)
+        _Choice(
+            (x[columns] == 0) == data_first,
+            rows,
+            columns,
+            _cost(kernel, rows, columns, layouts),
+        )
         for rows, columns in itertools.permutations(range(rank), 2)
         if not (x[columns] or y[rows]) or not (y[columns] or x[rows])
     ]
-    least = min(choices)[0]
-    same = [c for c in choices if c[0] <= _SAME * least]
-    *_, rows, columns = min(same, key=lambda choice: choice[1:])
+    least = min(choice.cost for choice in choices)
+    _, rows, columns, _ = min(c for c in choices if c.cost <= _SAME * least)
     if abs(x[rows] or y[rows]) * kernel.x.dtype.itemsize >= PAGE:
-        near = [c for c in choices if c[-1] == columns and c[0] <= _NEARLY * least]
-        *_, rows, _ = min(near, key=lambda choice: abs(x[choice[2]] or y[choice[2]]))
+        near = [c.rows for c in choices if c.columns == columns and c.cost <= _NEARLY * least]
+        rows = min(near, key=lambda axis: abs(x[axis] or y[axis]))
     if (rows, columns) != (rank - 2, rank - 1):
         kernel.orient(rows, columns)
         layouts.look_again(kernel)
