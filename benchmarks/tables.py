@@ -41,7 +41,7 @@ def conditions(measured: Sequence[Measured], threads: int) -> str:
     lines.append(f"Multiply-adds {min(peaks) / 1e9:.0f} to {max(peaks) / 1e9:.0f} GFLOP/s.")
     if delays:
         lines.append(f"Hand-over {1e9 / max(delays):.0f} to {1e9 / min(delays):.0f} ns.")
-    lines.append(f"{again} rounds repeated because others used the processors.")
+    lines.append(f"{again} rounds repeated because other processes used the processors.")
     if len(loud) == len(measured) > 1:
         lines.append("No workload was ever undisturbed: what was least disturbed is kept.")
     elif loud:

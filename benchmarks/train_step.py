@@ -29,14 +29,12 @@ EXPLANATION = """A call is a whole training step that returns the loss (*gradien
 with its gradient, the product of the Hessian with a vector). *Wengert* leaves every `.grad` behind,
 as the step of a user of PyTorch does; *no .grad kept* has `zero_grad()` at its end, so that none is
 written, as JAX writes none. Times are medians over rounds with quartiles in brackets, and the
-fastest group of calls; on one thread, calls before or after which another program was seen on the
-processor's second hardware thread, as strangers often are in clouds, do not count (a round in which
-nearly all are such is repeated, a limited number of times). *×* is the other's time over Wengert's,
-taken within each round: above 1 means that Wengert takes less time; *fastest* is that of the
-fastest calls. *Of peak* is Wengert's arithmetic in products relative to the multiply-adds that the
-same cores did in the same rounds. Each library has as many processors as threads; how many a step
-uses is its own decision, as always. *Near* and *far* rounds are told apart by the hand-over between
-the two cores, below or above 120 ns. –: not measured, or the library cannot express it."""
+fastest group of calls. *×* is the other's time over Wengert's, taken within each round: above 1
+means that Wengert takes less time; *fastest* is that of the fastest calls. *Of peak* is Wengert's
+arithmetic in products relative to the multiply-adds that the same cores did in the same rounds.
+Each library has as many processors as threads; how many a step uses is its own decision, as always.
+*Near* and *far* rounds are told apart by the hand-over between the two cores, below or above 120
+ns. –: not measured, or the library cannot express it."""
 
 JAX = "JAX jit"
 

@@ -28,10 +28,8 @@ class Stub:
         return next(self.replies)
 
 
-def sample(median, foreign=0.0, rate=1.0):
-    groups = [(median / 2, rate), (median, rate), (2 * median, rate)]
-    found = {"median": median, "minimum": median / 2, "calls": 1, "foreign": foreign}
-    return found | {"groups": groups}
+def sample(median, foreign=0.0):
+    return {"median": median, "minimum": median / 2, "calls": 1, "foreign": foreign}
 
 
 def test_two_processes_agree_and_are_timed_in_turn():
@@ -185,22 +183,3 @@ def test_a_task_must_be_prepared_first():
     server = Server("wengert.bench.peers.numpy_by_hand")
     with pytest.raises(RuntimeError, match="check: no task yet"):
         server.answer({"do": "check", "steps": 1})
-
-
-def test_the_rate_before_and_after_a_group_is_kept():
-    rates = iter([3.0, 2.0, 5.0, 1.0, 4.0, 6.0, *[7.0] * 10_000])
-    groups = time_calls(lambda: time.sleep(2e-3), 0.02, lambda: next(rates))["groups"]
-    assert [rate for _, rate in groups[:3]] == [1.0, 1.0, 4.0]
-    assert all(seconds > 1e-3 for seconds, _ in groups)
-
-
-def test_rounds_beside_another_program_on_the_processor_are_measured_again():
-    replies = [sample(9.0, rate=0.5), *(sample(i) for i in (1.0, 2.0))]
-    rounds = race({"a": Stub([], "a", replies)}, 0.1, 2)
-    assert (rounds.seconds("a"), rounds.disturbed, rounds.quiet) == ([1.0, 2.0], 1, True)
-
-
-def test_others_on_the_processor_disturb_more_than_one_on_its_second_thread():
-    replies = [sample(float(i), foreign=0.9 * (i < 3), rate=0.5 + (i < 3)) for i in range(6)]
-    rounds = race({"a": Stub([], "a", replies)}, 0.1, 2)
-    assert (set(rounds.seconds("a")) <= {3.0, 4.0, 5.0}, rounds.quiet) == (True, False)

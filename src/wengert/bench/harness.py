@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from wengert.bench.neighbour import Round, judged
 from wengert.bench.stats import Summary, ratios, summarise
 
 REPLY_SECONDS = 600.0
@@ -251,15 +250,14 @@ class Rounds:
     Attributes
     ----------
     samples : dict
-        For each peer, one reply per round: ``median``, ``minimum``, ``calls``, ``foreign``,
-        ``groups``, ``alone``.
+        For each peer, one reply per round: ``median``, ``minimum``, ``calls``, ``foreign``.
     disturbed : int
-        Rounds measured again because others used the processors meanwhile.
+        Rounds measured again because other processes used the processors meanwhile.
     quiet : bool
         Whether enough undisturbed rounds were found; if not, disturbed ones are kept.
     """
 
-    samples: dict[str, list[dict[str, Any]]]
+    samples: dict[str, list[dict[str, float]]]
     disturbed: int
     quiet: bool
 
@@ -307,9 +305,8 @@ def race(
 ) -> Rounds:
     """Measure all workers in rounds; within a round each is measured once, in random order.
 
-    A round in which other processes used a worker's processors, or another program had the second
-    hardware thread nearly all the time, is measured again: the criterion knows nothing of the
-    times.
+    A round in which other processes used a worker's processors is measured again: the
+    criterion knows nothing of the times measured.
 
     Parameters
     ----------
@@ -325,27 +322,28 @@ def race(
         At most so many times the rounds asked for are measured.
     """
     order = random.Random(seed)
-    measured: list[Round] = []
+    measured: list[dict[str, dict[str, float]]] = []
     for _ in range(attempts * rounds):
         names = list(workers)
         order.shuffle(names)
         measured.append({name: workers[name].ask(do="time", seconds=seconds) for name in names})
-        kept = quiet_rounds(judged(measured))
-        if len(kept) == rounds:
+        if len(quiet_rounds(measured)) == rounds:
             break
+    kept = quiet_rounds(measured)
     quiet = len(kept) == rounds
     if not quiet:
-        kept = sorted(judged(measured), key=_disturbance)[:rounds]
+        kept = sorted(measured, key=_foreign)[:rounds]
     samples = {name: [one[name] for one in kept] for name in workers}
     return Rounds(samples, len(measured) - rounds, quiet)
 
 
-def quiet_rounds(measured: Sequence[Round]) -> list[Round]:
+def quiet_rounds(
+    measured: Sequence[dict[str, dict[str, float]]],
+) -> list[dict[str, dict[str, float]]]:
     """Return the rounds in which nobody else noticeably used a worker's processors."""
-    return [one for one in measured if _disturbance(one)[:2] == (False, 0)]
+    return [one for one in measured if _foreign(one) <= QUIET]
 
 
-def _disturbance(one: Round) -> tuple[bool, int, float]:
-    """Return whether others had much of the processors, how many were not alone, and the share."""
-    share = max((reply["foreign"] for reply in one.values()), default=0.0)
-    return share > QUIET, sum(not reply["alone"] for reply in one.values()), share
+def _foreign(one: Mapping[str, Mapping[str, float]]) -> float:
+    """Return the largest share of processor time that others had in one round."""
+    return max((sample["foreign"] for sample in one.values()), default=0.0)

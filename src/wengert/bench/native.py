@@ -1,4 +1,4 @@
-"""Small loops in machine code that gauge the machine: multiply-adds, a ping-pong, idleness."""
+"""Two small loops in machine code that gauge the machine: multiply-adds and a ping-pong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from wengert.compile.emit.llvm import accept_assembly, attributes, machine, object_code
+from wengert.compile.emit.llvm import attributes, machine, object_code
 from wengert.compile.emit.loader import from_objects
 
 CHAINS = 12
@@ -34,29 +34,6 @@ turn:
 end:
   ret void
 }
-"""
-
-
-IDLE = 96
-"""Instructions that do nothing in a turn of their loop: counting turns is hardly seen."""
-
-STEPS = 8
-"""Operations in a turn of their chain; by turns they last three cycles and one."""
-
-_TURNS = """
-define i64 @kernel(i64 %count) {{
-entry:
-  br label %loop
-loop:
-  %index = phi i64 [0, %entry], [%following, %loop]
-  %x0 = phi i64 [%count, %entry], [%x{last}, %loop]
-  {body}
-  %following = add i64 %index, 1
-  %more = icmp ult i64 %following, %count
-  br i1 %more, label %loop, label %end
-end:
-  ret i64 %x{last}
-}}
 """
 
 
@@ -130,29 +107,6 @@ def ping_pong_loop() -> Callable[[int, int, int], Any]:
     address = ctypes.c_void_p
     signature = ctypes.CFUNCTYPE(None, address, ctypes.c_int64, ctypes.c_int64)
     return _compiled(_PING_PONG, signature)
-
-
-def idle_loop() -> Callable[[int], Any]:
-    """Compile a loop of `IDLE` instructions that do nothing; it takes the number of turns."""
-    accept_assembly()
-    idle = "\\0A".join(["nop"] * IDLE)
-    return _looping(f'call void asm sideeffect "{idle}", ""()', 0)
-
-
-def waiting_chain() -> Callable[[int], Any]:
-    """Compile a loop of `STEPS` that wait for each other; it takes the number of turns.
-
-    They are multiplications and exclusive ors: newer processors do additions of constants ahead.
-    """
-    kinds = "mul", "xor"
-    steps = [f"%x{i + 1} = {kinds[i % 2]} i64 %x{i}, {2 * i + 3}" for i in range(STEPS)]
-    return _looping("\n  ".join(steps), STEPS)
-
-
-def _looping(body: str, last: int) -> Callable[[int], Any]:
-    """Compile a loop whose turns make ``%x{last}`` of ``%x0``, or leave that as it is."""
-    signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
-    return _compiled(_TURNS.format(body=body, last=last), signature)
 
 
 def _compiled(assembly: str, signature: Any) -> Callable[..., Any]:

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wengert.bench.neighbour import IssueRate
 from wengert.bench.peers import Unsupported
 from wengert.bench.task import Task
 
@@ -84,9 +83,7 @@ class Surroundings:
         return ticks * _TICK - time.process_time()
 
 
-def time_calls(
-    run: Callable[[], Any], seconds: float, rate: Callable[[], float] = lambda: 1.0
-) -> dict[str, Any]:
+def time_calls(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
     """Call `run` for about `seconds` and return seconds per call.
 
     Parameters
@@ -96,33 +93,27 @@ def time_calls(
     seconds : float
         Length of the measurement. A tenth of it is warm-up, at least one call; work that takes
         longer than the whole measurement is done once and timed at once.
-    rate : Callable, optional
-        Returns how fast instructions start at the moment; see `wengert.bench.neighbour`.
 
     Returns
     -------
     dict
-        ``median`` and ``minimum`` over groups of calls, in seconds per call; ``calls``;
-        ``foreign``, the share of these cores' time that went to others; and ``groups``: the seconds
-        per call of each, with the lower of the rates before and after it.
+        ``median`` and ``minimum`` over groups of calls, in seconds per call; ``calls``; and
+        ``foreign``, the share of these cores' time that went to others.
     """
-    surroundings, before = Surroundings(), rate()
-    groups, group = [(_seconds_per_call(run, 1), min(before, rate()))], 1
-    if groups[0][0] < seconds:
+    surroundings = Surroundings()
+    samples = [_seconds_per_call(run, 1)]
+    group = 1
+    if samples[0] < seconds:
         group = _group_size(run, seconds)
-        surroundings, groups, before = Surroundings(), [], rate()
+        surroundings, samples = Surroundings(), []
         end = time.perf_counter() + seconds
-        while not groups or time.perf_counter() < end:
-            needed, after = _seconds_per_call(run, group), rate()
-            groups.append((needed, min(before, after)))
-            before = after
-    times = [needed for needed, _ in groups]
+        while not samples or time.perf_counter() < end:
+            samples.append(_seconds_per_call(run, group))
     return {
-        "median": statistics.median(times),
-        "minimum": min(times),
-        "calls": group * len(times),
+        "median": statistics.median(samples),
+        "minimum": min(samples),
+        "calls": group * len(samples),
         "foreign": surroundings.share(),
-        "groups": groups,
     }
 
 
@@ -160,15 +151,6 @@ def _largest_size() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _issue_rate() -> Callable[[], float]:
-    """Return what tells how fast instructions start, where there is one processor to look at.
-
-    Several may be the threads of one core, on which this process would be its own neighbour.
-    """
-    bound = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
-    return IssueRate() if bound else lambda: 1.0
-
-
 class Server:
     """Answers requests: a JSON object with ``do`` and what that needs.
 
@@ -180,7 +162,6 @@ class Server:
     def __init__(self, module: str) -> None:
         self._prepare: Callable[[dict[str, Any]], Task] = importlib.import_module(module).prepare
         self._task: Task | None = None
-        self._rate: Callable[[], float] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what one request asks and return the reply."""
@@ -198,8 +179,7 @@ class Server:
             return first_call(self._task.run)
         if request["do"] == "memory":
             return self._task.memory() if self._task.memory else {}
-        self._rate = self._rate or _issue_rate()
-        return time_calls(self._task.run, request["seconds"], self._rate)
+        return time_calls(self._task.run, request["seconds"])
 
 
 def main() -> None:

@@ -36,12 +36,6 @@ def _target() -> Any:
     return binding.Target.from_default_triple()
 
 
-def accept_assembly() -> None:
-    """Let code contain instructions in the processor's own notation."""
-    _target()
-    binding.initialize_native_asmparser()
-
-
 class _Processor(NamedTuple):
     """What code is generated for: a name and features in LLVM's words, and those that matter."""
 
