@@ -103,8 +103,7 @@ def _ragged(kernel: Product, factor: Strided) -> bool:
 
 def worth_packing(kernel: Product) -> bool:
     """Tell whether rows of the first factor should be copied, too: its terms are far apart."""
-    one = len(kernel.inner) == 1
-    return one and kernel.x.strides[-1] != 1 and _reach(kernel, kernel.x) >= FAR
+    return kernel.x.strides[-1] != 1 and _reach(kernel, kernel.x) >= FAR
 
 
 def crowded(kernel: Product) -> bool:
