@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from wengert.compile.emit.layout import ALIGNMENT
 from wengert.graph.dtypes import DType
 
 
@@ -31,6 +32,11 @@ class Machine:
     fma: bool
     masks: bool
     avx512: bool = False
+
+    @property
+    def whole_lines(self) -> bool:
+        """Whether a vector is as long as a line of the cache."""
+        return self.vector_bytes >= ALIGNMENT
 
     def lanes(self, dtype: DType) -> int:
         """Return how many elements a register holds."""

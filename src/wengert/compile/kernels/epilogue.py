@@ -32,6 +32,10 @@ FAR = 1 << 17
 """Bytes of an array from which on it is likely to be farther away than the second cache."""
 
 
+DONE = "done"
+"""The number that tiles are told: how many of their rows have been stored already."""
+
+
 def prefetch(tile: Tile) -> None:
     """Ask for what is stored, and read for it, so that it is near when the sums are known."""
     stores, function = tile.kernel.stores, tile.function
@@ -52,7 +56,7 @@ def prefetch(tile: Tile) -> None:
 
 def _first(tile: Tile) -> Index:
     """Return the first row that a tile stores."""
-    return "%done" if tile.overlap else 0
+    return f"%{DONE}" if tile.overlap else 0
 
 
 def _is_far(array: Strided) -> bool:
@@ -93,7 +97,7 @@ def _store_unrolled(tile: Tile, sums: Sequence[str]) -> None:
     if shared:
         for j in range(tile.vectors):
             values.make(0, j, rows=False)
-        none = tile.function.value("icmp eq i64 %done, 0")
+        none = tile.function.value(f"icmp eq i64 %{DONE}, 0")
         tile.function.when(none, lambda: rows(0, shared))
     rows(shared, tile.rows)
 

@@ -88,17 +88,19 @@ def worth_panels(kernel: Product) -> bool:
         return False
     if y.strides[-2] != 1:
         return True
-    far = min(_scaled(kernel, FAR), NEAREST if _ragged(kernel, y) else FAR)
+    far = _scaled(kernel, FAR)
+    if _ragged(kernel):
+        far = min(far, NEAREST)
     return rows >= ROWS and _reach(kernel, y) >= far
 
 
-def _ragged(kernel: Product, factor: Strided) -> bool:
-    """Tell whether vectors are as long as lines, and those of most terms begin within one.
+def _ragged(kernel: Product) -> bool:
+    """Tell whether vectors of the second factor are as long as lines, but in two for most terms.
 
     Where the first term begins is not looked at: kernels that differ in it alone share code.
     """
-    wide = kernel.machine.vector_bytes >= ALIGNMENT
-    return wide and factor.strides[-1] * factor.dtype.itemsize % ALIGNMENT != 0
+    step = kernel.y.strides[-1] * kernel.y.dtype.itemsize
+    return kernel.machine.whole_lines and step % ALIGNMENT != 0
 
 
 def worth_packing(kernel: Product) -> bool:
@@ -115,7 +117,7 @@ def crowded(kernel: Product) -> bool:
 
 def _scaled(kernel: Product, size: int) -> int:
     """Return a size for vectors of a line of the cache, or what it is for shorter ones."""
-    return size if kernel.machine.vector_bytes >= ALIGNMENT else size // NARROW
+    return size if kernel.machine.whole_lines else size // NARROW
 
 
 def _reach(kernel: Product, factor: Strided) -> int:

@@ -12,7 +12,7 @@ from wengert.compile.emit.expression import Lane, Lanes
 from wengert.compile.emit.ir import Function, Module
 from wengert.compile.emit.types import memory_type, scalar_type, vector
 from wengert.compile.emit.vectors import load_lanes, store_lanes
-from wengert.compile.kernels.epilogue import prefetch, store_results
+from wengert.compile.kernels.epilogue import DONE, prefetch, store_results
 from wengert.compile.kernels.kernel import Index
 from wengert.compile.kernels.nest import masked
 
@@ -30,10 +30,6 @@ program has half of its instructions, too few to spend on counting."""
 
 PAIRED = 8
 """The fewest terms that are added so."""
-
-
-DONE = "done"
-"""The number that tiles are told: how many of their rows have been stored already."""
 
 
 class Piece(NamedTuple):

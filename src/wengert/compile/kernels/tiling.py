@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from wengert.compile.emit.layout import ALIGNMENT
 from wengert.compile.emit.machine import Machine
 from wengert.graph.dtypes import DType
 
@@ -110,7 +109,7 @@ def tile(
     processor. (With shorter ones that was measured to cost one percent.)
     """
     lanes = machine.lanes(dtype)
-    rate = _SHARED if machine.vector_bytes >= ALIGNMENT else math.inf
+    rate = _SHARED if machine.whole_lines else math.inf
     fetch = _FETCH * machine.vector_bytes if far else 0.0
     rows, vectors = max(rows, 1), max(1, -(-columns // lanes))
     code = _SMALL_CODE if rows * vectors <= SMALL else _CODE
